@@ -1,0 +1,43 @@
+"""The exceptions of streamkit.
+
+    StreamKitError
+    ├── SendTimeout        (TimeoutError)     a client took nothing for `send_timeout` seconds
+    ├── StreamStopped      (BrokenPipeError)  a writer goes on after its reader has left
+    └── BodyCut            (ConnectionError)  testing: the app cut a body before its end
+
+Bad arguments are plain `TypeError` and `ValueError`, raised where they are passed.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BodyCut", "SendTimeout", "StreamKitError", "StreamStopped"]
+
+
+class StreamKitError(Exception):
+    """Base of every exception that streamkit defines."""
+
+
+class SendTimeout(StreamKitError, TimeoutError):
+    """A client took nothing for `send_timeout` seconds, so the response dropped it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the client took nothing for send_timeout={seconds} seconds")
+        self.seconds = seconds
+
+
+class StreamStopped(StreamKitError, BrokenPipeError):
+    """Raised by `write()` inside `iterate_writes` once nobody reads any more.
+
+    Let it pass: it unwinds the writer, so that its `with` and `finally` blocks run.
+    """
+
+
+class BodyCut(StreamKitError, ConnectionError):
+    """A response body ended before its end; raised by `streamkit.testing` only.
+
+    `received` is the number of body bytes that had arrived; `__cause__` is what the app raised.
+    """
+
+    def __init__(self, received: int) -> None:
+        super().__init__(f"the body was cut after {received} bytes")
+        self.received = received
