@@ -1,0 +1,3 @@
+from streamkit.responses import StreamingResponse
+from streamkit.bridge import *
+from streamkit.adapters import *

@@ -1,0 +1,233 @@
+"""What asyncio and trio do differently: a task of its own, a signal, one turn of the loop.
+
+anyio is the common ground elsewhere. It is not enough here for two reasons: a content's cleanup
+has to outlive the cancellation of whoever asked for it, and a signal is set once for each batch,
+so that its price counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+import anyio.from_thread
+
+if TYPE_CHECKING:
+    import trio
+
+__all__ = ["Signal", "Task", "checkpoint", "make_signal", "run_somewhere", "spawn"]
+
+
+class Signal(Protocol):
+    """An event that resets itself: one waiter, any number of setters."""
+
+    def set(self) -> None:
+        """Wake the waiter; call it on the loop's thread."""
+
+    def set_threadsafe(self) -> None:
+        """Wake the waiter from any thread, without waiting for the loop."""
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait until set, and reset; False when `timeout` seconds passed instead."""
+        ...
+
+
+class Task(Protocol):
+    """A task outside of every cancel scope of the one who spawned it."""
+
+    def cancel(self) -> None:
+        """Deliver one cancellation: what the task awaits in its cleanup is left alone."""
+
+    def kill(self) -> None:
+        """Cancel the cleanup as well."""
+
+
+def _in_trio() -> bool:
+    trio = sys.modules.get("trio")
+    return trio is not None and trio.lowlevel.in_trio_task()
+
+
+def _on_loop() -> bool:
+    return _in_trio() or asyncio._get_running_loop() is not None
+
+
+def make_signal() -> Signal:
+    """A signal for the running loop."""
+    return _TrioSignal() if _in_trio() else _AsyncioSignal()
+
+
+def spawn(function: Callable[[], Coroutine[Any, Any, None]]) -> Task:
+    """Run `function` in a task of its own; it must handle its own exceptions."""
+    return _TrioTask(function) if _in_trio() else _AsyncioTask(function)
+
+
+async def checkpoint() -> None:
+    """Give the loop one turn."""
+    if _in_trio():
+        import trio
+
+        await trio.lowlevel.checkpoint()
+    else:
+        await asyncio.sleep(0)
+
+
+def run_somewhere(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `function` on the loop of this thread, or of the thread that started this one.
+
+    Without either, a loop is made for it.
+    """
+    if _on_loop():
+        spawn(function)
+        return
+    try:
+        anyio.from_thread.run(function)
+    except RuntimeError:
+        anyio.run(function)
+
+
+class _AsyncioSignal:
+    __slots__ = ("_is_set", "_loop", "_waiter")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+        self._wake()
+
+    def set_threadsafe(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self.set)
+        except RuntimeError:
+            # The loop was closed while a thread was still at work: nobody waits any more.
+            pass
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        if not self._is_set:
+            self._waiter = self._loop.create_future()
+            timer = None if timeout is None else self._loop.call_later(timeout, self._wake)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        was_set, self._is_set = self._is_set, False
+        return was_set
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+# The loop itself keeps only weak references to its tasks.
+_asyncio_tasks: set[asyncio.Task[None]] = set()
+
+
+class _AsyncioTask:
+    __slots__ = ("_task",)
+
+    def __init__(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._task = asyncio.get_running_loop().create_task(function())
+        _asyncio_tasks.add(self._task)
+        self._task.add_done_callback(_asyncio_tasks.discard)
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+    kill = cancel
+
+
+class _TrioSignal:
+    __slots__ = ("_event", "_is_set", "_token")
+
+    def __init__(self) -> None:
+        import trio
+
+        self._token = trio.lowlevel.current_trio_token()
+        self._event: trio.Event | None = None
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+        if self._event is not None:
+            self._event.set()
+
+    def set_threadsafe(self) -> None:
+        import trio
+
+        try:
+            self._token.run_sync_soon(self.set)
+        except trio.RunFinishedError:
+            # The loop has ended while a thread was still at work: nobody waits any more.
+            pass
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        import trio
+
+        if not self._is_set:
+            self._event = trio.Event()
+            try:
+                with trio.move_on_after(math.inf if timeout is None else timeout):
+                    await self._event.wait()
+            finally:
+                self._event = None
+        was_set, self._is_set = self._is_set, False
+        return was_set
+
+
+class _TrioTask:
+    __slots__ = ("_scope", "_shield")
+
+    def __init__(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        import trio
+
+        self._scope = trio.CancelScope()
+        self._shield = trio.CancelScope()
+        trio.lowlevel.spawn_system_task(self._run, function, context=copy_context())
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+    def kill(self) -> None:
+        self._shield.cancel()
+
+    async def _run(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        with self._scope, self._shield:
+            await _cancelled_once(function(), self._shield)
+
+
+@types.coroutine
+def _cancelled_once(
+    coroutine: Coroutine[Any, Any, None], shield: trio.CancelScope
+) -> Generator[Any, Any, None]:
+    """Drive `coroutine`, and shut `shield` as soon as a cancellation has been delivered.
+
+    trio cancels at every checkpoint of a cancelled scope, asyncio once: this makes them alike,
+    so that `finally: await ...` in a user's generator works on both.
+    """
+    import trio
+
+    step: Callable[[Any], Any] = coroutine.send
+    argument: Any = None
+    while True:
+        try:
+            trap = step(argument)
+        except StopIteration:
+            return
+        step = coroutine.send
+        try:
+            argument = yield trap
+        except BaseException as exc:
+            step, argument = coroutine.throw, exc
+        # trio resumes a task with an Outcome, which its innermost trap unwraps.
+        if isinstance(getattr(argument, "error", argument), trio.Cancelled):
+            shield.shield = True

@@ -1,0 +1,40 @@
+"""Chunks as they are: the encoder of every class whose items are `str` or bytes."""
+
+from __future__ import annotations
+
+__all__ = ["TextEncoder"]
+
+
+class TextEncoder:
+    """Encodes `str` in a charset and copies bytes-like items.
+
+    `bytearray`, `memoryview`, `array.array` and the like are copied, because their owner may
+    write into them again while the copy is still on its way to the client.
+
+    >>> TextEncoder().encode("Öl"), TextEncoder().encode(bytearray(b"ok"))
+    (b'\\xc3\\x96l', b'ok')
+    """
+
+    __slots__ = ("_charset",)
+
+    def __init__(self, charset: str = "utf-8") -> None:
+        self._charset = charset
+
+    def encode(self, item: object, /) -> bytes:
+        """The bytes of one chunk; `TypeError` for what is neither `str` nor bytes-like."""
+        if isinstance(item, str):
+            return item.encode(self._charset)
+        if type(item) is bytes:
+            return item
+        try:
+            return memoryview(item).tobytes()  # type: ignore[arg-type]
+        except TypeError:
+            raise TypeError(
+                f"items of a streaming response must be str or bytes-like, got "
+                f"{type(item).__name__}: {item!r:.60}; encode it, or use a class made for "
+                f"such items, such as JSONLinesStreamingResponse"
+            ) from None
+
+    def finish(self) -> bytes:
+        """Nothing closes a plain body."""
+        return b""

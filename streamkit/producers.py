@@ -1,0 +1,362 @@
+"""Producers: they own a content, and put its encoded items into a buffer.
+
+A producer makes the iterator, advances it and closes it, once, on every way out, always from the
+same side: a task of its own for async content, one worker thread at a time for sync content. This
+is the only module that runs users' code on threads.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import io
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from inspect import isawaitable
+from time import monotonic
+from typing import Any, Protocol, TypeVar
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from streamkit import backend
+from streamkit.buffer import Buffer, ThreadSignal
+from streamkit.errors import StreamStopped
+
+__all__ = [
+    "Producer",
+    "TaskProducer",
+    "ThreadProducer",
+    "Work",
+    "WriteProducer",
+    "stream_limiter",
+]
+
+T = TypeVar("T")
+
+THREADS = 256
+# Seconds that one producer may go on while others wait: for the loop, and for a thread.
+LOOP_SLICE = 0.001
+THREAD_SLICE = 0.01
+
+_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit")
+
+
+def stream_limiter() -> anyio.CapacityLimiter:
+    """The limiter of the threads that sync streams run on: 256 tokens, one limiter a loop.
+
+    It stands apart from anyio's default limiter, so that blocked streams never starve `def`
+    endpoints. Call it in async code; it is changed as any other:
+
+        stream_limiter().total_tokens = 64
+    """
+    try:
+        return _limiter.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(THREADS)
+        _limiter.set(limiter)
+        return limiter
+
+
+@dataclass(slots=True)
+class Work:
+    """What a producer does with its items, and how far it may be ahead of the reader."""
+
+    encode: Callable[[Any], Any]
+    finish: Callable[[], Any]
+    measure: Callable[[Any], int]
+    max_buffer: int
+
+
+class Producer(Protocol):
+    """Owns a content and puts its encoded items into a buffer, at the reader's pace."""
+
+    buffer: Buffer[Any]
+
+    def start(self, work: Work, reader: backend.Signal | ThreadSignal) -> None:
+        """Make the buffer, and a task that fills it; called once, on the loop's thread."""
+
+    def stop(self) -> None:
+        """Ask for the end; the content is closed and the buffer finished soon after."""
+
+    def kill(self) -> None:
+        """Give up on a cleanup that takes too long."""
+
+
+class TaskProducer:
+    """Drives an async iterable in a task of its own."""
+
+    buffer: Buffer[Any]
+    _task: backend.Task
+    _room: backend.Signal
+    _work: Work
+
+    def __init__(self, content: AsyncIterable[Any]) -> None:
+        self.content = content
+        self._iterator: AsyncIterator[Any] | None = None
+        self._pumping = False
+
+    def start(self, work: Work, reader: backend.Signal | ThreadSignal) -> None:
+        self._work = work
+        self._room = room = backend.make_signal()
+        self.buffer = Buffer(
+            work.max_buffer,
+            work.measure,
+            wake_reader=reader.set,
+            wake_writer=room.set_threadsafe if isinstance(reader, ThreadSignal) else room.set,
+        )
+        self._task = backend.spawn(self._run)
+
+    def stop(self) -> None:
+        self.buffer.stop()
+        if self._pumping:
+            # Once: the content's own cleanup, which comes next, must be left to finish.
+            self._pumping = False
+            self._task.cancel()
+
+    def kill(self) -> None:
+        self._task.kill()
+
+    async def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            if not self.buffer.stopped:
+                self._pumping = True
+                await self._pump()
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            error = exc
+        self._pumping = False
+        closing = await _close_async(self._iterator, self.content)
+        self.buffer.finish(error or closing)
+
+    async def _pump(self) -> None:
+        self._iterator = aiter(self.content)
+        buffer, encode, put = self.buffer, self._work.encode, self.buffer.put
+        until = monotonic() + LOOP_SLICE
+        async for item in self._iterator:
+            if not put(encode(item)):
+                while not buffer.has_room():
+                    await self._room.wait()
+                if buffer.stopped:
+                    return
+            elif monotonic() > until:
+                await backend.checkpoint()
+                until = monotonic() + LOOP_SLICE
+        if tail := self._work.finish():
+            put(tail)
+
+
+class ThreadProducer:
+    """Drives a sync iterable on worker threads, in bursts.
+
+    A burst keeps its thread while items flow. It ends when the buffer is full, so that slow
+    clients hold no threads, and after the item at hand when others have waited for a thread for
+    10 ms, so that many sleeping generators share the threads fairly. All bursts run in one
+    context; with `thread_affine` there is one burst, which waits on its thread.
+    """
+
+    buffer: Buffer[Any]
+    _limiter: anyio.CapacityLimiter
+    _room: backend.Signal
+    _thread_room: ThreadSignal
+    _work: Work
+
+    def __init__(
+        self,
+        content: Any,
+        *,
+        thread_affine: bool = False,
+        limiter: anyio.CapacityLimiter | None = None,
+    ) -> None:
+        self.content = content
+        self._iterator: Iterator[Any] | None = None
+        self._affine = thread_affine
+        self._given_limiter = limiter
+        self._context: contextvars.Context | None = None
+        self._turn = threading.Lock()
+        self._failure: BaseException | None = None
+
+    def start(self, work: Work, reader: backend.Signal | ThreadSignal) -> None:
+        self._work = work
+        self._limiter = self._given_limiter or stream_limiter()
+        self._room, self._thread_room = backend.make_signal(), ThreadSignal()
+        self.buffer = Buffer(
+            work.max_buffer,
+            work.measure,
+            wake_reader=reader.set_threadsafe,
+            wake_writer=self._thread_room.set if self._affine else self._room.set,
+        )
+        backend.spawn(self._run)
+
+    def stop(self) -> None:
+        self.buffer.stop()
+
+    def kill(self) -> None:
+        """A thread can't be killed: it closes the content when it gets there."""
+
+    async def _run(self) -> None:
+        while not self.buffer.finished:
+            try:
+                await anyio.to_thread.run_sync(self._burst, limiter=self._limiter)
+                while not (self.buffer.finished or self.buffer.has_room()):
+                    await self._room.wait()
+            except anyio.get_cancelled_exc_class():
+                # The loop is shutting down, and a burst may still be running: it, or the next
+                # one, which waits for it, closes the content.
+                self.buffer.stop()
+            except Exception as exc:
+                # No thread could be had, so there is none to disturb.
+                self._failure = exc
+                self.buffer.stop()
+                self._burst()
+
+    def _burst(self) -> None:
+        with self._turn:
+            if self.buffer.finished:
+                return
+            if self._context is None:
+                self._context = contextvars.copy_context()
+            self._context.run(self._advance)
+
+    def _advance(self) -> None:
+        error = self._failure
+        try:
+            if not self.buffer.stopped and not self._pump():
+                return
+        except BaseException as exc:
+            error = exc
+        closing = _close_sync(self._iterator, self.content)
+        self.buffer.finish(error or closing)
+
+    def _pump(self) -> bool:
+        """Produce until the content is at its end (True) or the thread is to be given back."""
+        if self._iterator is None:
+            self._iterator = _followed(iter(self.content))
+        buffer, encode, put = self.buffer, self._work.encode, self.buffer.put
+        until = monotonic() + THREAD_SLICE
+        for item in self._iterator:
+            if not put(encode(item)):
+                if not self._affine:
+                    return buffer.stopped
+                self._wait_for_room()
+                if buffer.stopped:
+                    return True
+            elif monotonic() > until:
+                if self._others_wait():
+                    return False
+                until = monotonic() + THREAD_SLICE
+        if tail := self._work.finish():
+            put(tail)
+        return True
+
+    def _wait_for_room(self) -> None:
+        while not self.buffer.has_room():
+            self._thread_room.wait()
+
+    def _others_wait(self) -> bool:
+        return not self._affine and self._limiter.statistics().tasks_waiting > 0
+
+
+class WriteProducer(ThreadProducer):
+    """Runs `write(file)` on one worker thread; what it writes are the items."""
+
+    def __init__(
+        self, write: Callable[[io.RawIOBase], object], limiter: anyio.CapacityLimiter | None = None
+    ) -> None:
+        super().__init__(write, thread_affine=True, limiter=limiter)
+
+    def _pump(self) -> bool:
+        try:
+            self.content(_BufferFile(self._put_chunk))
+        except StreamStopped:
+            if not self.buffer.stopped:
+                raise
+        else:
+            if tail := self._work.finish():
+                self.buffer.put(tail)
+        return True
+
+    def _put_chunk(self, chunk: bytes) -> None:
+        if not self.buffer.put(self._work.encode(chunk)):
+            self._wait_for_room()
+            if self.buffer.stopped:
+                raise StreamStopped("nobody reads what is written here any more")
+
+
+class _BufferFile(io.RawIOBase):
+    """The write-only, unseekable file that `iterate_writes` hands to its function."""
+
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self._put = put
+        self._position = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def write(self, data: Any, /) -> int:
+        if self.closed:
+            raise ValueError("write to a closed file")
+        chunk = data.encode() if isinstance(data, str) else memoryview(data).tobytes()
+        self._position += len(chunk)
+        self._put(chunk)
+        return len(data) if isinstance(data, str) else len(chunk)
+
+
+def _followed(iterator: Iterator[T]) -> Iterator[T]:
+    """The iterator, as one that a second `for` can go on with."""
+    if hasattr(iterator, "__iter__"):
+        return iterator
+    return _follow(iterator)
+
+
+def _follow(iterator: Iterator[T]) -> Iterator[T]:
+    try:
+        while True:
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            yield item
+    finally:
+        _close_sync(iterator)
+
+
+def _closers(owned: tuple[Any, ...], *names: str) -> Iterator[Callable[[], Any]]:
+    """How to close each of the objects, once; an iterator is often its own iterable."""
+    seen: list[Any] = []
+    for thing in owned:
+        if not any(thing is other for other in seen):
+            seen.append(thing)
+            close = next((c for name in names if callable(c := getattr(thing, name, None))), None)
+            if close is not None:
+                yield close
+
+
+def _close_sync(*owned: Any) -> BaseException | None:
+    error: BaseException | None = None
+    for close in _closers(owned, "close"):
+        try:
+            close()
+        except BaseException as exc:
+            error = error or exc
+    return error
+
+
+async def _close_async(*owned: Any) -> BaseException | None:
+    error: BaseException | None = None
+    for close in _closers(owned, "aclose", "close"):
+        try:
+            result = close()
+            if isawaitable(result):
+                await result
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            error = error or exc
+    return error

@@ -1,0 +1,248 @@
+"""The response: content, encoder and send, put together in the one `__call__`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from inspect import isawaitable
+from typing import Any, TypedDict, Unpack
+
+import anyio
+import starlette.responses
+from starlette.background import BackgroundTask
+from starlette.types import Message, Receive, Scope, Send
+
+from streamkit.bridge import Stream
+from streamkit.content import close_abandoned, open_content
+from streamkit.encoders import Encoder
+from streamkit.encoders.text import TextEncoder
+from streamkit.http.disposition import content_disposition
+from streamkit.producers import Producer
+from streamkit.sender import Limits, Sender, StreamOutcome
+
+__all__ = ["OnClose", "ResponseOptions", "StreamOutcome", "StreamingResponse"]
+
+logger = logging.getLogger("streamkit")
+
+OnClose = Callable[[StreamOutcome], Awaitable[None] | None]
+
+
+class ResponseOptions(TypedDict, total=False):
+    """The class attributes of `StreamingResponse` that are keyword arguments as well."""
+
+    charset: str
+    encoder: Callable[[], Encoder[Any]]
+    max_buffer: int
+    first_chunk_timeout: float | None
+    send_timeout: float | None
+    keep_alive: float | None
+    cleanup_timeout: float | None
+    thread_affine: bool
+
+
+class StreamingResponse(starlette.responses.StreamingResponse):
+    """Streams any content; replaces Starlette's class of that name by changing one import.
+
+    `content` may be a sync or async iterable (a generator, most often), an open file, sync or
+    async, an `os.PathLike`, or whole `str` or bytes. It is owned from here on: it is closed
+    exactly once, before the response returns, whichever way that ends. Items are `str` or
+    bytes-like. A sync iterable runs on worker threads, in one context.
+
+    `filename` sets `Content-Disposition` (RFC 6266); `content_disposition_type` is "attachment"
+    by default, or "inline". `on_close` is called once, after the content was closed, with a
+    `StreamOutcome`; it may be async, and a method of a subclass.
+
+    Class attributes, each a keyword argument as well:
+
+    * `media_type` (None), `charset` ("utf-8"): as in Starlette.
+    * `encoder` (text): a class, or zero-argument callable, giving a fresh encoder per response.
+    * `max_buffer` (65536): bytes a producer may be ahead of the client; a socket's buffer more.
+    * `first_chunk_timeout` (0.5): seconds the headers wait for the first chunk, so that an
+      exception raised before it becomes a real status; then they go out anyway. 0: never wait.
+      None: until it comes.
+    * `send_timeout` (None): seconds one send may take before a stalled client is dropped.
+    * `keep_alive` (None): seconds of silence after which `encoder.keep_alive()` is sent.
+    * `cleanup_timeout` (30.0): seconds the content's cleanup may take after the response ended;
+      None: as long as it takes.
+    * `thread_affine` (False): one thread for a sync iterable's whole life, as sqlite3 needs.
+
+    An exception before the first chunk reaches the app's exception handlers; a later one cuts the
+    connection, so that no client takes a part for the whole. Raises `TypeError` for content it
+    can't stream, `ValueError` for limits and file names that make no sense, at construction.
+
+        @app.get("/report")
+        def report():
+            return StreamingResponse(rows(), media_type="text/plain", filename="report.txt")
+    """
+
+    charset: str = "utf-8"
+    encoder: Callable[[], Encoder[Any]] = TextEncoder
+    max_buffer: int = 65536
+    first_chunk_timeout: float | None = 0.5
+    send_timeout: float | None = None
+    keep_alive: float | None = None
+    cleanup_timeout: float | None = 30.0
+    thread_affine: bool = False
+    on_close: OnClose | None = None
+
+    def __init__(
+        self,
+        content: Any,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+        background: BackgroundTask | None = None,
+        *,
+        filename: str | None = None,
+        content_disposition_type: str = "attachment",
+        etag: str | None = None,
+        last_modified: datetime | None = None,
+        on_close: OnClose | None = None,
+        **limits: Unpack[ResponseOptions],
+    ) -> None:
+        try:
+            self._configure(limits)
+            if on_close is not None:
+                self.on_close = on_close
+            if media_type is not None:
+                self.media_type = media_type
+            self.status_code = status_code
+            self.background = background
+            self.init_headers(headers)
+            if filename is not None:
+                disposition = content_disposition(filename, content_disposition_type)
+                self.headers.setdefault("content-disposition", disposition)
+            producer = open_content(
+                content, thread_affine=self.thread_affine, owner=type(self).__name__
+            )
+            self._stream = self._encoded(producer, self._make_encoder())
+        except BaseException:
+            close_abandoned(content)
+            raise
+        self._displaced: list[Stream[bytes]] = []
+        self._replacement: Any = None
+
+    def _configure(self, options: ResponseOptions) -> None:
+        for name, value in options.items():
+            if name not in ResponseOptions.__annotations__:
+                known = ", ".join(sorted(ResponseOptions.__annotations__))
+                raise TypeError(
+                    f"{type(self).__name__}() got an unexpected keyword argument {name!r}; "
+                    f"the limits are {known}"
+                )
+            setattr(self, name, value)
+        _check_positive("max_buffer", self.max_buffer)
+        for name in SECONDS:
+            _check_seconds(name, getattr(self, name))
+
+    def _make_encoder(self) -> Encoder[Any]:
+        make = self.encoder
+        encoder = TextEncoder(self.charset) if make is TextEncoder else make()
+        if not isinstance(encoder, Encoder):
+            raise TypeError(
+                f"encoder must give an object with encode(item) and finish(), "
+                f"got {type(encoder).__name__}"
+            )
+        self._keep_alive = b""
+        if self.keep_alive is not None:
+            if not hasattr(encoder, "keep_alive"):
+                raise ValueError(
+                    f"keep_alive={self.keep_alive} needs an encoder with keep_alive(), and "
+                    f"{type(encoder).__name__} has none; plain chunks have no room for one"
+                )
+            self._keep_alive = encoder.keep_alive()
+        return encoder
+
+    def _encoded(self, producer: Producer, encoder: Encoder[Any]) -> Stream[bytes]:
+        return Stream(
+            producer,
+            encode=encoder.encode,
+            finish=encoder.finish,
+            measure=len,
+            max_buffer=self.max_buffer,
+        )
+
+    @property
+    def body_iterator(self) -> AsyncIterable[Any]:  # type: ignore[override]
+        """The encoded body, an async iterable of bytes; what it is replaced by is sent instead.
+
+        The replacement yields `str` or bytes, which are not encoded again. Both are closed when
+        the response ends.
+        """
+        return self._stream if self._replacement is None else self._replacement
+
+    @body_iterator.setter
+    def body_iterator(self, replacement: Any) -> None:
+        producer = open_content(
+            replacement, thread_affine=self.thread_affine, owner=type(self).__name__
+        )
+        self._displaced.append(self._stream)
+        self._stream = self._encoded(producer, TextEncoder(self.charset))
+        self._replacement = replacement
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            send = self._wrap_websocket_denial_send(send)
+        sender = Sender(scope, receive, send, self._start_message, self._limits())
+        outcome, raised = await sender.run(self._stream)
+        try:
+            for stream in (self._stream, *self._displaced):
+                await stream.aclose(self.cleanup_timeout)
+        except BaseException as exc:
+            raised = raised or exc
+        await self._tell(self._with_cleanup_error(outcome))
+        if raised is not None:
+            raise raised
+        if self.background is not None:
+            await self.background()
+
+    def _start_message(self) -> Message:
+        return {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+
+    def _limits(self) -> Limits:
+        return Limits(
+            self.first_chunk_timeout, self.send_timeout, self.keep_alive, self._keep_alive
+        )
+
+    def _with_cleanup_error(self, outcome: StreamOutcome) -> StreamOutcome:
+        error = self._stream.error
+        if outcome.error is not None or not isinstance(error, Exception):
+            return outcome
+        # The response has ended otherwise, so that nobody else would ever hear of this.
+        logger.error("the content of a response failed while it was stopped", exc_info=error)
+        return replace(outcome, error=error)
+
+    async def _tell(self, outcome: StreamOutcome) -> None:
+        if self.on_close is None:
+            return
+        try:
+            with anyio.CancelScope(shield=True):
+                result = self.on_close(outcome)
+                if isawaitable(result):
+                    await result
+        except Exception:
+            logger.exception("on_close failed")
+
+
+SECONDS = ("first_chunk_timeout", "send_timeout", "keep_alive", "cleanup_timeout")
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a positive number of bytes, got {value!r}")
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if value is None:
+        return
+    # NaN compares false with everything.
+    if not isinstance(value, int | float) or not value >= 0:
+        raise ValueError(f"{name} must be None or a number of seconds, 0 or more, got {value!r}")
+    if value == 0 and name in ("send_timeout", "keep_alive"):
+        raise ValueError(f"{name} must be more than 0 seconds, or None for no limit, got {value!r}")

@@ -1,0 +1,225 @@
+"""The one who sends: takes what is ready from a stream, and tells the truth about how it ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Literal, NamedTuple, NoReturn
+
+import anyio
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from streamkit import backend
+from streamkit.bridge import Stream
+from streamkit.errors import SendTimeout
+
+__all__ = ["Sender", "StreamOutcome"]
+
+logger = logging.getLogger("streamkit")
+
+# Seconds that telling a middleware of a failure may take.
+SPOIL_TIMEOUT = 1.0
+
+Reason = Literal["complete", "disconnect", "error", "timeout", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOutcome:
+    """How a response ended, as `on_close` is told.
+
+    `reason`: "complete", "disconnect" (the client left), "error" (the content, or its encoding,
+    raised), "timeout" (the client took nothing for `send_timeout` seconds) or "cancelled" (the
+    server or a scope around the response cancelled it). `bytes_sent`: bytes of the body handed to
+    the server. `duration`: seconds. `error`: the exception behind it, or what the content's
+    cleanup raised.
+
+        StreamOutcome("complete", bytes_sent=11, duration=0.25, error=None)
+    """
+
+    reason: Reason
+    bytes_sent: int
+    duration: float
+    error: BaseException | None = None
+
+
+class Limits(NamedTuple):
+    """What a sender keeps to: seconds, and the bytes that end a silence."""
+
+    first_chunk_timeout: float | None
+    send_timeout: float | None
+    keep_alive: float | None
+    keep_alive_chunk: bytes
+
+
+class _Left(Exception):
+    """`send` raised OSError: the client has left."""
+
+
+class Sender:
+    """Sends one stream over one ASGI connection."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        start: Callable[[], Message],
+        limits: Limits,
+    ) -> None:
+        self._receive = receive
+        self._raw_send = send
+        self._start = start
+        self._limits = limits
+        self._is_http = scope["type"] == "http"
+        self._is_head = scope.get("method") == "HEAD"
+        version = scope.get("asgi", {}).get("spec_version", "2.0")
+        self._raises_disconnect = tuple(map(int, version.split("."))) >= (2, 4)
+        self._began = monotonic()
+        self._watcher: backend.Task | None = None
+        self._scope: anyio.CancelScope
+        self._started = False
+        self._complete = False
+        self.bytes_sent = 0
+
+    async def run(self, stream: Stream[bytes]) -> tuple[StreamOutcome, BaseException | None]:
+        """Send it all; the outcome, and what the response is to raise. Leaves the stream open."""
+        reason: Reason = "complete"
+        error: BaseException | None = None
+        raised: BaseException | None = None
+        try:
+            with anyio.CancelScope() as self._scope:
+                if self._is_head:
+                    await self._send_head()
+                else:
+                    await self._send_stream(stream)
+            if not self._complete:
+                reason = "disconnect"
+        except _Left as exc:
+            reason, error = "disconnect", exc.__cause__
+            if self._raises_disconnect:
+                raised = ClientDisconnect()
+                raised.__cause__ = error
+        except SendTimeout as exc:
+            reason, error = "timeout", (raised := exc)
+        except anyio.get_cancelled_exc_class() as exc:
+            reason, error = "cancelled", (raised := exc)
+        except BaseException as exc:
+            reason, error = "error", (raised := exc)
+            if self._started:
+                await self._spoil(exc)
+        finally:
+            if self._watcher is not None:
+                self._watcher.cancel()
+        return StreamOutcome(reason, self.bytes_sent, monotonic() - self._began, error), raised
+
+    async def _send_head(self) -> None:
+        await self._send(self._start())
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        self._complete = True
+
+    async def _send_stream(self, stream: Stream[bytes]) -> None:
+        stream.start()
+        await self._first_chunk(stream)
+        while True:
+            finished = stream.finished
+            body = b"".join(stream.take())
+            if finished and stream.error is not None and not (body or self._started):
+                raise stream.error
+            if not self._started:
+                await self._send(self._start())
+                self._started = True
+            # One message less; a denial's frames stay as Starlette's tests want them.
+            last = finished and stream.error is None and self._is_http
+            if body or last:
+                await self._send_body(body, more=not last)
+            if finished:
+                break
+            if not await stream.wait(self._limits.keep_alive):
+                await self._send_body(self._limits.keep_alive_chunk, more=True)
+            await stream.settle()
+        if stream.error is not None:
+            raise stream.error
+        if not last:
+            await self._send_body(b"", more=False)
+        self._complete = True
+
+    async def _first_chunk(self, stream: Stream[bytes]) -> None:
+        """Wait for the first chunk, or for an exception that can still become a status."""
+        timeout = self._limits.first_chunk_timeout
+        if timeout == 0:
+            self._watch()
+            return
+        await stream.settle()
+        if stream.finished:
+            return
+        self._watch()
+        if stream.idle:
+            await stream.wait(timeout)
+            await stream.settle()
+
+    async def _send_body(self, body: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self.bytes_sent += len(body)
+
+    async def _send(self, message: Message) -> None:
+        timeout = self._limits.send_timeout
+        try:
+            if timeout is None:
+                await self._raw_send(message)
+                return
+            with anyio.move_on_after(timeout) as scope:
+                await self._raw_send(message)
+                return
+        except OSError as exc:
+            raise _Left from exc
+        if scope.cancelled_caught:
+            raise SendTimeout(timeout)
+
+    def _watch(self) -> None:
+        if self._is_http:
+            self._watcher = backend.spawn(self._listen)
+
+    async def _listen(self) -> None:
+        try:
+            while (await self._receive())["type"] != "http.disconnect":
+                # A `receive` that never suspends must not keep the loop.
+                await backend.checkpoint()
+        except anyio.get_cancelled_exc_class():
+            return
+        except Exception:
+            logger.debug("receive() failed: disconnects go unnoticed", exc_info=True)
+            return
+        self._scope.cancel()
+
+    async def _spoil(self, error: BaseException) -> None:
+        """Send a chunk that can't be sent.
+
+        A middleware which relays the body, such as Starlette's BaseHTTPMiddleware, ends it
+        cleanly when the app below it raises. It fails on this one instead, as a server does, and
+        the client sees the body cut.
+        """
+        try:
+            with anyio.move_on_after(SPOIL_TIMEOUT, shield=True):
+                await self._raw_send(
+                    {"type": "http.response.body", "body": _Unsendable(error), "more_body": True}
+                )
+        except Exception:
+            logger.debug("the body was cut", exc_info=True)
+
+
+class _Unsendable:
+    """A true-looking chunk that raises the stream's error as soon as its bytes are wanted."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __bool__(self) -> bool:
+        return True
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise self._error
+
+    __len__ = __bytes__ = __iter__ = __buffer__ = _refuse

@@ -1,0 +1,28 @@
+"""Streamkit against the classes it replaces, on real servers over loopback.
+
+Run from the top of a checkout with the extra `test` installed (Linux: some figures are from /proc):
+
+    python -m tests.benchmarks                    every job
+    python -m tests.benchmarks core               one group: core (4 minutes), files, formats
+    python -m tests.benchmarks sync-lines memory  jobs by name or by the beginning of a name
+    python -m tests.benchmarks --list             what there is
+    python -m tests.benchmarks core --markdown    the table as README shows it
+
+`--rounds N` changes how often each side runs, `--quick` does a fraction of the work (a smoke
+test, not a figure to quote), `--json FILE` keeps the raw figures and the versions they belong to.
+Peers outside the extra (`pip install sse-starlette stream-zip zipstream-ng`, nginx from the
+system) are reported as skipped where they are missing.
+
+How to read the table
+    Each job runs the peer and streamkit in turn (A B A B ...): the same work on the same uvicorn
+    (uvloop and httptools where installed), a process for each side, after a warm-up in which both
+    bodies are read in full and compared. The client is this process: raw sockets, no library.
+    *peer's* and *ours* are medians. A figure in something a second is better when higher, any other
+    when lower. *ratio* is the median over the rounds of ours / peer's of the same round, *range*
+    its least and greatest: on a busy machine it holds far better than the figures do. *goal* is
+    what the project set itself: at least so many times the peer's rate, at most such a part of its
+    memory, at most so much. A peer that would take minutes does a share of the work, named in its
+    row; rates make it comparable. Nothing here asserts a time: it is a report.
+
+Add a job: an entry in `jobs.py`, and a route in `apps/` where it needs one.
+"""

@@ -1,0 +1,45 @@
+"""Content with an address: by Starlette's FileResponse or StreamingResponse, and by ours."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from ..samples import blob, sample
+
+
+def routes(
+    file_response: Callable[[Path], Response], stream_response: type[StreamingResponse]
+) -> Starlette:
+    async def file(request: Request) -> Response:
+        return file_response(sample(request.path_params["n"]))
+
+    async def bytesio(request: Request) -> Response:
+        return stream_response(io.BytesIO(blob(request.path_params["n"])))
+
+    async def ping(request: Request) -> Response:
+        return PlainTextResponse("pong")
+
+    return Starlette(
+        routes=[
+            Route("/file/{n:int}.bin", file),
+            Route("/bytesio/{n:int}", bytesio),
+            Route("/ping", ping),
+        ]
+    )
+
+
+def starlette() -> Starlette:
+    return routes(FileResponse, StreamingResponse)
+
+
+def streamkit() -> Starlette:
+    import streamkit
+
+    return routes(streamkit.FileStreamingResponse, streamkit.StreamingResponse)

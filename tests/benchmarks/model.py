@@ -1,0 +1,58 @@
+"""What a job is: data. `jobs.py` lists them, `run.py` runs any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .measures import Measure
+
+
+@dataclass(frozen=True)
+class Side:
+    """An app of `apps` (or nginx), and what ours is to reach against it.
+
+    `goal` is a factor on the job's first figure; `share` the part of the work that this side does.
+    """
+
+    app: str
+    goal: float | None = None
+    share: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return self.app.rpartition(":")[2].replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the table, or one for each peer and figure.
+
+    `url` may hold `{n}`, the amount of work (default: `/<name>/{n}`); a `<size>.bin` in it is a
+    sample file that exists by then. `same` says what the warm-up compares of both bodies; None
+    where they have no end or cannot be equal. `limits` are absolute goals of ours.
+    """
+
+    name: str
+    title: str
+    measure: Measure
+    amount: int
+    ours: str
+    peers: tuple[Side, ...] = ()
+    url: str = ""
+    headers: str = ""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    rounds: int = 5
+    quick: float = 0.05
+    same: Callable[[bytes], Any] | None = bytes
+
+    @property
+    def group(self) -> str:
+        return self.ours.partition(":")[0]
+
+    def sides(self) -> tuple[Side, ...]:
+        return (*self.peers, Side(self.ours))
+
+    def url_for(self, n: int) -> str:
+        return (self.url or f"/{self.name}/{{n}}").format(n=n)

@@ -1,0 +1,49 @@
+"""What both sides send: lines, blocks and files, made once and the same for everyone."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+DIRECTORY = "STREAMKIT_BENCHMARK_FILES"  # environment: where the sample files are
+BLOCK = random.Random(2).randbytes(1 << 20)
+
+
+def lines(n: int) -> Iterator[str]:
+    for number in range(n):
+        yield f"line {number}\n"
+
+
+def blocks(n: int) -> Iterator[bytes]:
+    for _ in range(n >> 16):
+        yield BLOCK[: 1 << 16]
+
+
+@cache
+def blob(size: int) -> bytes:
+    """Random bytes in memory; a newline every 256 bytes or so, as in any binary file."""
+    return (BLOCK * (size // len(BLOCK) + 1))[:size]
+
+
+def sample(size: int) -> Path:
+    """The same bytes in a file; on disk before this returns, so that its cache can be dropped."""
+    path = Path(os.environ[DIRECTORY], "file", f"{size}.bin")
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "wb") as file:
+            for start in range(0, size, len(BLOCK)):
+                file.write(BLOCK[: size - start])
+            file.flush()
+            os.fsync(file.fileno())
+    return path
+
+
+def make_samples(url: str) -> str:
+    """The URL as it is; every `<size>.bin` in it exists afterwards."""
+    for size in re.findall(r"(\d+)\.bin", url):
+        sample(int(size))
+    return url
