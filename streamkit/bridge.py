@@ -51,6 +51,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("streamkit")
 
+# Turns of the loop that each bring an item until more are taken to follow.
+GROWING_TURNS = 4
+
 
 def _identity(item: Any) -> Any:
     return item
@@ -107,16 +110,21 @@ class Stream(AsyncIterator[T], Generic[T]):
         return self.producer.buffer.error
 
     async def settle(self) -> None:
-        """Give the loop a turn, and another as long as items arrive: at most a millisecond.
+        """Give the loop a turn, and gather for a millisecond if items arrive turn after turn.
 
-        Items that come one a turn, as through FastAPI's wrapper, travel together this way, and
-        one that comes alone is not held back.
+        Items that come one a turn, as through FastAPI's wrapper, travel together this way; one
+        that comes alone is not held back.
         """
-        buffer, until = self.producer.buffer, monotonic() + LOOP_SLICE
+        buffer, turns = self.producer.buffer, 0
         while not buffer.finished:
-            size = buffer.size
+            ready = len(buffer)
             await backend.checkpoint()
-            if size == buffer.size or size >= self.work.max_buffer or monotonic() > until:
+            if ready == len(buffer):
+                return
+            turns += 1
+            if turns == GROWING_TURNS:
+                if buffer.rest():
+                    await self.signal.wait(LOOP_SLICE)
                 return
 
     async def wait(self, timeout: float | None = None) -> bool:

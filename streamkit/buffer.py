@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Buffer", "ThreadSignal"]
 
@@ -31,16 +31,20 @@ class ThreadSignal:
 
 
 class Buffer(Generic[T]):
-    """Bounded, first in first out; `put` from any one thread, `take` gives all there is.
+    """Bounded, first in first out: one producer, and one reader who takes all there is.
 
-    The state lives under one lock, so that a wake-up cannot be lost: a side that finds nothing
-    to do is marked as waiting in the same breath, and the other side wakes it only then.
+    `limit` is what the producer may be ahead, in units of `measure` (bytes, for `len`) and one
+    for each item; one item may pass it. `wake_reader` and `wake_writer` must be callable from the
+    other side's thread.
 
-    `limit` is what the producer may be ahead, in units of `measure` (bytes, for `len`); one item
-    may pass it. `wake_reader` and `wake_writer` must be callable from the other side's thread.
+    Adding an item takes no lock, because the list and the flags need none where each has one
+    writer: the producer looks at `_reader_waits` after it has added, the reader at the list after
+    it has set the flag, so that one of them sees the other. Whatever a side decides by (waiting,
+    full, stopped, finished) lives under one lock, so that no wake-up is lost.
 
-    >>> buffer = Buffer(4, len, wake_reader=print, wake_writer=print)
-    >>> buffer.put(b"ab"), buffer.put(b"cd"), buffer.take()
+    >>> buffer = Buffer(6, len, wake_reader=print, wake_writer=print)
+    >>> put = buffer.writer(str.encode)
+    >>> put("ab"), put("cd"), buffer.take()
     (True, False, [b'ab', b'cd'])
     """
 
@@ -49,13 +53,13 @@ class Buffer(Generic[T]):
         "_limit",
         "_lock",
         "_measure",
+        "_reader_rests",
         "_reader_waits",
         "_wake_reader",
         "_wake_writer",
         "_writer_waits",
         "error",
         "finished",
-        "size",
         "stopped",
     )
 
@@ -74,32 +78,59 @@ class Buffer(Generic[T]):
         self._lock = threading.Lock()
         self._items: list[T] = []
         self._reader_waits = False
+        self._reader_rests = False
         self._writer_waits = False
-        self.size = 0
         self.stopped = False
         self.finished = False
         self.error: BaseException | None = None
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     # the producer's side
 
-    def put(self, item: T) -> bool:
-        """Add an item; False when there is no room for another, or nobody wants one."""
-        size = self._measure(item)
+    def writer(self, encode: Callable[[Any], T]) -> Callable[[Any], bool]:
+        """A function that encodes an item and adds it; for one producer.
+
+        It returns False when there is no room for another, or nobody wants one.
+        """
+        append, measure = self._items.append, self._measure
+        # What was added since the producer last looked at what the reader had left.
+        ahead = 0
+
+        def put(item: Any) -> bool:
+            nonlocal ahead
+            data = encode(item)
+            append(data)
+            ahead += measure(data) + 1
+            if ahead < self._limit and not self._reader_waits:
+                return True
+            ahead = self._look_up()
+            return ahead < self._limit
+
+        return put
+
+    def add(self, data: T) -> None:
+        """Add what needs no encoding, whether there is room or not."""
+        self._items.append(data)
+        self._look_up()
+
+    def _look_up(self) -> int:
         with self._lock:
-            # Empty items are worth a wake-up (they let the headers go) but no place in a queue.
-            if size or not self._items:
-                self._items.append(item)
-            self.size = size = self.size + size
-            if not self._reader_waits:
-                return size < self._limit
+            size = self._size()
+            wake = self._reader_waits or (self._reader_rests and size >= self._limit)
             self._reader_waits = False
-        self._wake_reader()
-        return size < self._limit
+        if wake:
+            self._wake_reader()
+        return size
+
+    def _size(self) -> int:
+        return sum(map(self._measure, self._items)) + len(self._items)
 
     def has_room(self) -> bool:
         """Whether to produce on; if not, the writer is woken when that changes."""
         with self._lock:
-            self._writer_waits = self.size >= self._limit and not self.stopped
+            self._writer_waits = not self.stopped and self._size() >= self._limit
             return not self._writer_waits
 
     def finish(self, error: BaseException | None = None) -> None:
@@ -107,30 +138,40 @@ class Buffer(Generic[T]):
         with self._lock:
             self.error = error
             self.finished = True
-            wake, self._reader_waits = self._reader_waits, False
+            wake = self._reader_waits or self._reader_rests
+            self._reader_waits = False
         if wake:
             self._wake_reader()
 
-    # the taker's side
+    # the reader's side
+
+    def rest(self) -> bool:
+        """Whether more can be gathered; the reader is then woken when it can't, before `take`."""
+        with self._lock:
+            self._reader_rests = not self.finished and self._size() < self._limit
+            return self._reader_rests
 
     def is_idle(self) -> bool:
         """Whether nothing is there and more may come; the reader is then woken when it does."""
         with self._lock:
+            self._reader_waits = True
             self._reader_waits = not (self._items or self.finished)
             return self._reader_waits
 
     def take(self) -> list[T]:
         """All that is there."""
         with self._lock:
-            items, self._items = self._items, []
-            self.size = 0
+            # In two steps that leave an item alone which is added between them.
+            items = self._items[:]
+            del self._items[: len(items)]
+            self._reader_rests = False
             wake, self._writer_waits = self._writer_waits, False
         if wake:
             self._wake_writer()
         return items
 
     def stop(self) -> None:
-        """Ask the producer to stop; what it still puts is dropped with the buffer."""
+        """Ask the producer to stop; what it still adds is dropped with the buffer."""
         with self._lock:
             self.stopped = True
             # No size is below a limit of zero: every `put` now says so, at no price of its own.

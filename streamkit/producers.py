@@ -39,6 +39,8 @@ THREADS = 256
 # Seconds that one producer may go on while others wait: for the loop, and for a thread.
 LOOP_SLICE = 0.001
 THREAD_SLICE = 0.01
+# Items a task makes before it looks at the clock, which costs a third of a small item.
+CHECK_EVERY = 16
 
 _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit")
 
@@ -134,19 +136,23 @@ class TaskProducer:
 
     async def _pump(self) -> None:
         self._iterator = aiter(self.content)
-        buffer, encode, put = self.buffer, self._work.encode, self.buffer.put
-        until = monotonic() + LOOP_SLICE
+        buffer, put = self.buffer, self.buffer.writer(self._work.encode)
+        until, unchecked = monotonic() + LOOP_SLICE, CHECK_EVERY
         async for item in self._iterator:
-            if not put(encode(item)):
+            if not put(item):
                 while not buffer.has_room():
                     await self._room.wait()
                 if buffer.stopped:
                     return
-            elif monotonic() > until:
-                await backend.checkpoint()
-                until = monotonic() + LOOP_SLICE
+            elif unchecked:
+                unchecked -= 1
+            else:
+                unchecked = CHECK_EVERY
+                if monotonic() > until:
+                    await backend.checkpoint()
+                    until = monotonic() + LOOP_SLICE
         if tail := self._work.finish():
-            put(tail)
+            buffer.add(tail)
 
 
 class ThreadProducer:
@@ -159,6 +165,7 @@ class ThreadProducer:
     """
 
     buffer: Buffer[Any]
+    _put: Callable[[Any], bool]
     _limiter: anyio.CapacityLimiter
     _room: backend.Signal
     _thread_room: ThreadSignal
@@ -189,6 +196,7 @@ class ThreadProducer:
             wake_reader=reader.set_threadsafe,
             wake_writer=self._thread_room.set if self._affine else self._room.set,
         )
+        self._put = self.buffer.writer(work.encode)
         backend.spawn(self._run)
 
     def stop(self) -> None:
@@ -235,11 +243,11 @@ class ThreadProducer:
         """Produce until the content is at its end (True) or the thread is to be given back."""
         if self._iterator is None:
             self._iterator = _followed(iter(self.content))
-        buffer, encode, put = self.buffer, self._work.encode, self.buffer.put
+        buffer, put, affine = self.buffer, self._put, self._affine
         until = monotonic() + THREAD_SLICE
         for item in self._iterator:
-            if not put(encode(item)):
-                if not self._affine:
+            if not put(item):
+                if not affine:
                     return buffer.stopped
                 self._wait_for_room()
                 if buffer.stopped:
@@ -249,7 +257,7 @@ class ThreadProducer:
                     return False
                 until = monotonic() + THREAD_SLICE
         if tail := self._work.finish():
-            put(tail)
+            buffer.add(tail)
         return True
 
     def _wait_for_room(self) -> None:
@@ -276,11 +284,11 @@ class WriteProducer(ThreadProducer):
                 raise
         else:
             if tail := self._work.finish():
-                self.buffer.put(tail)
+                self.buffer.add(tail)
         return True
 
     def _put_chunk(self, chunk: bytes) -> None:
-        if not self.buffer.put(self._work.encode(chunk)):
+        if not self._put(chunk):
             self._wait_for_room()
             if self.buffer.stopped:
                 raise StreamStopped("nobody reads what is written here any more")

@@ -392,15 +392,19 @@ class StreamClient:
     async def read(self) -> bytes:
         """Give the rest of the body; raises `BodyCut` as iteration does.
 
-        assert await client.read() == b"the rest"
+        For example:
+
+            assert await client.read() == b"the rest"
         """
         return b"".join([chunk async for chunk in self])
 
     async def started(self) -> None:
         """Wait until the response has started; raise what the app raised where it never does.
 
-        async with stream(app, wait_for_start=False) as client:
-            await client.started()
+        For a client that entered without waiting:
+
+            async with stream(app, wait_for_start=False) as client:
+                await client.started()
         """
         await self._wire.until(lambda: self._wire.start or self._wire.closed)
         if self._wire.start is not None:
@@ -413,8 +417,10 @@ class StreamClient:
     async def wait_closed(self) -> None:
         """Wait until the app has returned or raised, background tasks included.
 
-        await client.disconnect()
-        await client.wait_closed()
+        For example:
+
+            await client.disconnect()
+            await client.wait_closed()
         """
         await self._wire.until(lambda: self._wire.closed)
 
@@ -439,10 +445,7 @@ class StreamClient:
         self._wire.stalled = True
 
     def resume(self) -> None:
-        """End a `stall()`: a `send` that waits goes on.
-
-        client.resume()
-        """
+        """End a `stall()`, as in `client.resume()`: a `send` that waits goes on."""
         self._wire.stalled = False
         self._wire.notify()
 
@@ -450,8 +453,10 @@ class StreamClient:
 class StreamOptions(TypedDict, total=False):
     """The keyword arguments of `stream`, for helpers that hand them on.
 
-    async def get(path: str, **options: Unpack[StreamOptions]) -> FetchedResponse:
-        return await fetch(app, path, **options)
+    For example:
+
+        async def get(path: str, **options: Unpack[StreamOptions]) -> FetchedResponse:
+            return await fetch(app, path, **options)
     """
 
     method: str
@@ -510,6 +515,7 @@ async def stream(
     * `shutdown_timeout`: seconds the app has to return once the client has left; then it is
       cancelled, and TimeoutError raised.
 
+    Nothing here is bounded in time but the app's return: put `anyio.fail_after` around it.
     Raises RuntimeError into the app's `send` where the app breaks the ASGI specification. What the
     app raises after the response has started is in `client.error` only.
 
@@ -532,14 +538,22 @@ async def stream(
     wire = _Wire(read_ahead)
     server = _Server(_completed(request), wire, record=record, suspend_on_send=suspend_on_send)
     client = StreamClient(wire, rate)
+    async with _running(server, app, body, shutdown_timeout):
+        if wait_for_start:
+            await client.started()
+        yield client
+
+
+@asynccontextmanager
+async def _running(
+    server: _Server, app: ASGIApp, body: BodyTypes, shutdown_timeout: float
+) -> AsyncIterator[None]:
     failure: BaseException | None = None
     try:
         async with anyio.create_task_group() as group:
             server.start(group, app, body)
             try:
-                if wait_for_start:
-                    await client.started()
-                yield client
+                yield
             # kept out of the task group, which would wrap it
             except Exception as exc:
                 failure = exc
@@ -552,6 +566,7 @@ async def stream(
         try:
             raise failure
         finally:
+            # else this frame and the traceback hold each other, and all that the test holds
             del failure
 
 

@@ -15,6 +15,7 @@ __all__ = ["CSVDialect", "CSVEncoder"]
 
 Columns = tuple[Any, ...]
 Read = Callable[[Any], Sequence[object]]
+Write = Callable[[Iterable[object]], bytes]
 
 _BOM = b"\xef\xbb\xbf"
 _BYTES_LIKE = frozenset({bytes, bytearray, memoryview})
@@ -59,9 +60,8 @@ class CSVEncoder:
     __slots__ = (
         "_columns",
         "_count",
-        "_dialect",
-        "_escape",
         "_header",
+        "_lenient",
         "_readers",
         "_start",
         "_width",
@@ -77,9 +77,8 @@ class CSVEncoder:
         header: bool = True,
         **dialect: Unpack[CSVDialect],
     ) -> None:
-        self._dialect = dialect
-        self._write = _row_writer(_Bytes(), dialect)
-        self._escape = escape_formulas
+        self._write = _row_writer(_Bytes(), dialect, escape_formulas)
+        self._lenient = _row_writer(_LenientBytes(), dialect, escape_formulas)
         self._header = header
         self._readers: dict[type, Read] = {}
         self._count = 0
@@ -94,14 +93,15 @@ class CSVEncoder:
     def encode(self, item: object, /) -> bytes:
         """The line of one row, behind the header if it is the first."""
         self._count += 1
+        read = self._readers.get(type(item))
         try:
-            row = (self._readers.get(type(item)) or self._reader_for(item))(item)
-        except _Misfit as exc:
-            raise ValueError(
-                f"CSV row {self._count} {exc}; make all rows alike, for example "
-                f"{{name: row.get(name) for name in columns}}"
-            ) from None
-        line = self._line(row)
+            row = read(item) if read else self._reader_for(item)(item)
+            try:
+                line = self._write(row)
+            except UnicodeEncodeError:
+                line = self._lenient(row)
+        except (_Misfit, csv.Error) as exc:
+            raise ValueError(f"CSV row {self._count} {exc}") from exc
         # bytes are shown with an apostrophe, a memoryview with "<": other lines need no look.
         if (39 in line or 60 in line) and not _BYTES_LIKE.isdisjoint(map(type, row)):
             raise TypeError(f"CSV row {self._count} has a cell of bytes; decode it to str first")
@@ -114,23 +114,10 @@ class CSVEncoder:
         start, self._start = self._start, b""
         return start
 
-    def _line(self, row: Sequence[object]) -> bytes:
-        if self._escape:
-            row = _without_formulas(row)
-        try:
-            return self._write(row)
-        except UnicodeEncodeError:
-            return _row_writer(_LenientBytes(), self._dialect)(row)
-        except csv.Error as exc:
-            raise ValueError(
-                f"CSV row {self._count} does not fit the dialect: {exc}; pass another quoting or "
-                f"an escapechar"
-            ) from exc
-
     def _set_columns(self, columns: Columns) -> int:
         self._columns = columns
         if self._header:
-            self._start += self._line(columns)
+            self._start += self._lenient(columns)
         return len(columns)
 
     def _reader_for(self, item: Any) -> Read:
@@ -140,16 +127,11 @@ class CSVEncoder:
         if names is None:
             reader = _sequence_reader(self._width)
         elif self._columns is None:
-            raise _Misfit("has named cells and the rows before it had not: pass columns")
+            raise _Misfit("has named cells and the rows before it had none; pass columns")
         else:
             reader = _named_reader(item, self._columns)
         self._readers[type(item)] = reader
         return reader
-
-
-def _row_writer(file: Any, dialect: CSVDialect) -> Callable[[Iterable[object]], bytes]:
-    # The cast: which values of `quoting` exist depends on the Python version.
-    return csv.writer(file, **cast(Any, dialect)).writerow
 
 
 class _Bytes:
@@ -166,8 +148,14 @@ class _LenientBytes:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
+def _row_writer(file: object, dialect: CSVDialect, escape_formulas: bool) -> Write:
+    # Which values of `quoting` there are depends on the version of Python.
+    write: Write = csv.writer(cast(Any, file), **cast(Any, dialect)).writerow
+    return (lambda row: write(_without_formulas(row))) if escape_formulas else write
+
+
 class _Misfit(ValueError):
-    """A row does not have the columns; says how, after "CSV row 1"."""
+    """A row does not have the columns; says how, and what to do, after "CSV row 1"."""
 
 
 def _names(item: object) -> Columns | None:
@@ -191,7 +179,7 @@ def _names(item: object) -> Columns | None:
 def _sequence_reader(width: int) -> Read:
     def read(row: Sequence[object]) -> Sequence[object]:
         if len(row) != width:
-            raise _Misfit(f"has {len(row)} cells instead of {width}")
+            raise _Misfit(f"has {len(row)} cells instead of {width}; fill up with None")
         return row
 
     return read
@@ -250,7 +238,10 @@ def _check_names(names: Columns, columns: Columns) -> None:
 def _misfit(names: Columns, columns: Columns) -> _Misfit:
     missing = [name for name in columns if name not in names]
     extra = [name for name in names if name not in columns]
-    return _Misfit(f"lacks {missing} and has {extra} beside the columns {list(columns)}")
+    return _Misfit(
+        f"lacks {missing} and has {extra} beside the columns {list(columns)}; make the rows alike, "
+        f"for example {{name: row.get(name) for name in columns}}"
+    )
 
 
 def _getter(kind: Callable[..., Read], columns: Columns) -> Read:
@@ -261,12 +252,10 @@ def _getter(kind: Callable[..., Read], columns: Columns) -> Read:
     return lambda row: [get(row) for get in getters]
 
 
-def _without_formulas(row: Sequence[object]) -> Sequence[object]:
+def _without_formulas(row: Iterable[object]) -> list[object]:
     return [
         cell
-        if (
-            cell[:1] not in _FORMULA_STARTS if type(cell) is str else type(cell) in _NEVER_FORMULAS
-        )
+        if (cell[:1] not in _FORMULA_STARTS if type(cell) is str else type(cell) in _NEVER_FORMULAS)
         else _inert(cell)
         for cell in row
     ]

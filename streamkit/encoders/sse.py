@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from streamkit.encoders.jsonlines import Dumps, error_object, json_serialiser
+from streamkit.encoders.jsonlines import Dumps, Serialise, error_object, json_serialiser
 
 __all__ = ["SSEEncoder", "ServerSentEvent"]
 
@@ -40,7 +40,7 @@ class ServerSentEvent:
         retry: int | None = None,
         comment: str | None = None,
     ) -> None:
-        if event is not None:
+        if event is not None and (type(event) is not str or "\n" in event or "\r" in event):
             _check_line("event", event, "\r\n")
         if id is not None:
             _check_line("id", id, "\r\n\0")
@@ -116,32 +116,27 @@ def _check_retry(value: object) -> None:
         raise ValueError(f"ServerSentEvent retry must be 0 milliseconds or more, got {value}")
 
 
-def _prefixed(prefix: str, text: str) -> str:
-    """Every line of `text` behind `prefix`; only CR LF, LF and CR end a line."""
-    if "\n" in text or "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\n" + prefix)
-    return prefix + text
+def _lines(text: str, separator: str) -> str:
+    """The lines of `text` with `separator` between them; only CR LF, LF and CR end a line."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", separator)
 
 
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        # By way of UTF-16 a pair of surrogates becomes its character, a lone one U+FFFD.
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+def _repaired(text: str) -> bytes:
+    # By way of UTF-16 a pair of surrogates becomes its character, and a lone one U+FFFD.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-Serialise = Callable[[object], bytes]
 Writer = Callable[[Any, Serialise], bytes]
 
 
-def _text(item: str, serialise: Serialise) -> bytes:
+def _text(item: str, serialise: Serialise, head: str = "data: ") -> bytes:
     if "\n" in item or "\r" in item:
-        return _utf8(_prefixed("data: ", item) + "\n\n")
+        item = _lines(item, "\ndata: ")
+    text = head + item + "\n\n"
     try:
-        return ("data: " + item + "\n\n").encode()
+        return text.encode()
     except UnicodeEncodeError:
-        return _utf8("data: " + item + "\n\n")
+        return _repaired(text)
 
 
 def _json(item: object, serialise: Serialise) -> bytes:
@@ -153,7 +148,9 @@ def _raw(item: bytes | bytearray | memoryview, serialise: Serialise) -> bytes:
 
 
 def _event(item: ServerSentEvent, serialise: Serialise) -> bytes:
-    head = "" if item._comment is None else _prefixed(": ", item._comment) + "\n"
+    head = ""
+    if item._comment is not None:
+        head = ": " + _lines(item._comment, "\n: ") + "\n"
     if item._event is not None:
         head += "event: " + item._event + "\n"
     if item._id is not None:
@@ -162,10 +159,10 @@ def _event(item: ServerSentEvent, serialise: Serialise) -> bytes:
         head += f"retry: {item._retry:d}\n"
     data = item._data
     if data is None:
-        return _utf8(head + "\n")
+        return _repaired(head + "\n")
     if isinstance(data, str):
-        return _utf8(head + _prefixed("data: ", data) + "\n\n")
-    return _utf8(head) + _json(data, serialise)
+        return _text(data, serialise, head + "data: ")
+    return _repaired(head) + _json(data, serialise)
 
 
 def _fastapi_event(item: Any, serialise: Serialise) -> bytes:

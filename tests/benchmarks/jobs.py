@@ -22,51 +22,32 @@ def fastapi(goal: float, share: float = 1.0) -> tuple[Side]:
     return (Side("core:fastapi", goal, share),)
 
 
+def lines(name: str, title: str, ours: str, peers: tuple[Side, ...], **more: Any) -> Job:
+    return Job(name, title, transfer("lines"), 200_000, ours, peers, **more)
+
+
+def delay(kind: str) -> Job:
+    title = f"latency added to an item every 10 ms, {kind} generator"
+    limits = {"p99 ms": 5.0}
+    more: dict[str, Any] = {"limits": limits, "rounds": 2, "quick": 0.2, "same": None}
+    return Job(f"latency-{kind}", title, latency, 250, KIT, starlette(), **more)
+
+
 def peak(kind: str, content: str, peers: tuple[Side, ...] = (), **more: Any) -> Job:
     """Memory that 1 GiB of a kind of content adds to the process's peak, on a fresh server."""
     title = f"peak memory added by 1 GiB from {content}"
-    measure, limits = memory(more.pop("prepare", False)), {"MiB": 16.0}
-    more |= {"limits": limits, "rounds": 1, "same": None}
+    measure = memory(more.pop("prepare", False))
+    more |= {"limits": {"MiB": 16.0}, "rounds": 1, "same": None, "warm_up": 0}
     return Job(f"memory-{kind}", title, measure, GIB, KIT, peers, **more)
 
 
 CORE = [
-    Job(
-        "sync-lines",
-        "200,000 short lines, sync generator",
-        transfer("lines"),
-        200_000,
-        KIT,
-        starlette(80),
-        rounds=3,
+    lines("sync-lines", "200,000 short lines, sync generator", KIT, starlette(80), rounds=3),
+    lines("async-lines", "200,000 short lines, async generator", KIT, starlette(15)),
+    lines(
+        "yield-sync", "the same through FastAPI `yield`, sync", FASTAPI_KIT, fastapi(80), rounds=3
     ),
-    Job(
-        "async-lines",
-        "200,000 short lines, async generator",
-        transfer("lines"),
-        200_000,
-        KIT,
-        starlette(15),
-    ),
-    Job(
-        "fastapi-yield-sync",
-        "the same through FastAPI `yield`, sync",
-        transfer("lines"),
-        200_000,
-        FASTAPI_KIT,
-        fastapi(80),
-        url="/yield-sync/{n}",
-        rounds=3,
-    ),
-    Job(
-        "fastapi-yield-async",
-        "the same through FastAPI `yield`, async",
-        transfer("lines"),
-        200_000,
-        FASTAPI_KIT,
-        fastapi(2),
-        url="/yield-async/{n}",
-    ),
+    lines("yield-async", "the same through FastAPI `yield`, async", FASTAPI_KIT, fastapi(2)),
     Job(
         "threadpool",
         "`iterate_in_threadpool` alone, 1,000,000 items",
@@ -105,30 +86,8 @@ CORE = [
         url="/file-chunks/{n}.bin",
         rounds=3,
     ),
-    Job(
-        "latency-sync",
-        "added latency of an item every 10 ms, sync generator",
-        latency,
-        250,
-        KIT,
-        starlette(),
-        limits={"p99 ms": 5},
-        rounds=2,
-        quick=0.2,
-        same=None,
-    ),
-    Job(
-        "latency-async",
-        "added latency of an item every 10 ms, async generator",
-        latency,
-        250,
-        KIT,
-        starlette(),
-        limits={"p99 ms": 5},
-        rounds=2,
-        quick=0.2,
-        same=None,
-    ),
+    delay("sync"),
+    delay("async"),
     peak("sync", "a sync generator", starlette()),
     peak("async", "an async generator", starlette()),
     peak("file", "an open file", url="/memory-file/{n}.bin"),
@@ -193,6 +152,7 @@ FILE_JOBS = [
         url="/file/{n}.bin",
         limits={"MiB": 64},
         rounds=1,
+        warm_up=0,
         same=None,
     ),
     Job(

@@ -31,7 +31,8 @@ class Job:
 
     `url` may hold `{n}`, the amount of work (default: `/<name>/{n}`); a `<size>.bin` in it is a
     sample file that exists by then. `same` says what the warm-up compares of both bodies; None
-    where they have no end or cannot be equal. `limits` are absolute goals of ours.
+    where they have no end or cannot be equal. `limits` are absolute goals of ours. `quick` and
+    `warm_up` are parts of the amount: memory is measured on a server that has done nothing yet.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Job:
     limits: Mapping[str, float] = field(default_factory=dict)
     rounds: int = 5
     quick: float = 0.05
+    warm_up: float = 0.02
     same: Callable[[bytes], Any] | None = bytes
 
     @property

@@ -8,6 +8,7 @@ import re
 import shutil
 import statistics
 import subprocess
+from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -38,7 +39,7 @@ def cells(row: Row, job: str) -> list[str]:
     sign = "≥" if row.more_is_better else "≤"
     peer = row.peer.name if row.peer else "-"
     if row.peer and row.peer.share < 1:
-        peer += f" ({row.peer.share:.2g} of the work)"
+        peer += f" ({Fraction(row.peer.share).limit_denominator(100)} of the work)"
     shown = row.ratios if row.more_is_better or row.goal else []
     goals = [f"{sign} {row.goal:g} x"] if row.goal else []
     goals += [f"≤ {row.limit:g}"] if row.limit is not None else []

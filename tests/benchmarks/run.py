@@ -17,7 +17,6 @@ from .servers import Server, Unavailable, start
 T = TypeVar("T")
 
 FAILURES = (Unavailable, OSError)
-WARM_UP = 50  # the warm-up does a fiftieth of the work
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Contender:
     def __init__(self, job: Job, side: Side, server: Server, scale: float) -> None:
         self.job, self.side, self.server = job, side, server
         self.amount = max(1, round(job.amount * scale * side.share))
-        self.warm_up_amount = max(1, round(job.amount * scale) // WARM_UP)
+        self.warm_up_amount = max(2, round(job.amount * scale * job.warm_up))
         self.results: list[Figures] = []
 
     def ask(self, n: int, do: Callable[[str], T]) -> T:
