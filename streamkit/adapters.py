@@ -62,8 +62,8 @@ def file_chunks(file: Readable[AnyStr], chunk_size: int = CHUNK_SIZE) -> Iterato
             f"open a path first, and read an async file with async_file_chunks()"
         )
     read: Callable[[int], AnyStr] = file.read
-    if hasattr(file, "read1") and not _is_seekable(file):
-        read = file.read1
+    if not _is_seekable(file):
+        read = getattr(file, "read1", read)
     return _read_all(read, chunk_size)
 
 
@@ -187,11 +187,11 @@ async def _async_chunks(
         yield chunk
 
 
-class _Core(Protocol[T_co]):
+class _Core(Protocol[T]):
     """Chunks in, regrouped chunks out: what the sync and the async side share."""
 
-    def feed(self, chunk: Any) -> list[T_co]: ...
-    def flush(self) -> list[T_co]: ...
+    def feed(self, chunk: Any) -> list[T]: ...
+    def flush(self) -> list[T]: ...
 
 
 class _Rechunker:
@@ -225,6 +225,8 @@ class _LineSplitter:
             chunk = memoryview(chunk).tobytes()
         if not chunk:
             return []
+        cr: Any
+        lf: Any
         cr, lf = ("\r", "\n") if isinstance(chunk, str) else (b"\r", b"\n")
         lines: list[Any] = []
         if self._parts and self._parts[-1].endswith(cr):

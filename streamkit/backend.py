@@ -12,6 +12,7 @@ import math
 import sys
 import types
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -104,11 +105,9 @@ class _AsyncioSignal:
         self._wake()
 
     def set_threadsafe(self) -> None:
-        try:
+        # Once the loop is closed, which a thread can outlive, nobody waits any more.
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.set)
-        except RuntimeError:
-            # The loop was closed while a thread was still at work: nobody waits any more.
-            pass
 
     async def wait(self, timeout: float | None = None) -> bool:
         if not self._is_set:
@@ -164,11 +163,8 @@ class _TrioSignal:
     def set_threadsafe(self) -> None:
         import trio
 
-        try:
+        with suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self.set)
-        except trio.RunFinishedError:
-            # The loop has ended while a thread was still at work: nobody waits any more.
-            pass
 
     async def wait(self, timeout: float | None = None) -> bool:
         import trio

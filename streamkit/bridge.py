@@ -1,6 +1,6 @@
 """Between sync code on threads and async code on the event loop.
 
-    content ──▶ producer (a task, or a worker thread) ──▶ Buffer ──▶ Stream, the taking side
+content ──▶ producer (a task, or a worker thread) ──▶ Buffer ──▶ Stream, the taking side
 """
 
 from __future__ import annotations
@@ -353,5 +353,3 @@ class ThreadIterator(Iterator[T]):
 def _check_max_buffer(max_buffer: int) -> None:
     if not isinstance(max_buffer, int) or max_buffer < 1:
         raise ValueError(f"max_buffer must be a positive number of bytes, got {max_buffer!r}")
-
-

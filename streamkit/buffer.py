@@ -23,7 +23,9 @@ class ThreadSignal:
         """Wake the waiter; from any thread."""
         self._semaphore.release()
 
-    set_threadsafe = set
+    def set_threadsafe(self) -> None:
+        """The same: it is made for threads."""
+        self._semaphore.release()
 
     def wait(self) -> None:
         """Block until set, and reset."""

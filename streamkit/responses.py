@@ -147,12 +147,13 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             )
         self._keep_alive = b""
         if self.keep_alive is not None:
-            if not hasattr(encoder, "keep_alive"):
+            keep_alive = getattr(encoder, "keep_alive", None)
+            if keep_alive is None:
                 raise ValueError(
                     f"keep_alive={self.keep_alive} needs an encoder with keep_alive(), and "
                     f"{type(encoder).__name__} has none; plain chunks have no room for one"
                 )
-            self._keep_alive = encoder.keep_alive()
+            self._keep_alive = keep_alive()
         return encoder
 
     def _encoded(self, producer: Producer, encoder: Encoder[Any]) -> Stream[bytes]:
@@ -165,7 +166,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         )
 
     @property
-    def body_iterator(self) -> AsyncIterable[Any]:  # type: ignore[override]
+    def body_iterator(self) -> AsyncIterable[Any]:  # pyright: ignore
         """The encoded body, an async iterable of bytes; what it is replaced by is sent instead.
 
         The replacement yields `str` or bytes, which are not encoded again. Both are closed when

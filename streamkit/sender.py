@@ -152,13 +152,12 @@ class Sender:
         if timeout == 0:
             self._watch()
             return
-        await stream.settle()
+        # The turn in which a short stream that never waits comes to its end.
+        await backend.checkpoint()
         if stream.finished:
             return
         self._watch()
-        if stream.idle:
-            await stream.wait(timeout)
-            await stream.settle()
+        await stream.wait(timeout)
 
     async def _send_body(self, body: bytes, *, more: bool) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})

@@ -160,10 +160,9 @@ class _Misfit(ValueError):
 
 def _names(item: object) -> Columns | None:
     """The names of a row's cells, `None` for a sequence without names."""
-    if isinstance(item, BaseModel):
-        return _names(item.model_dump(by_alias=True))
-    if isinstance(item, Mapping):
-        return tuple(item)
+    values = item.model_dump(by_alias=True) if isinstance(item, BaseModel) else item
+    if isinstance(values, Mapping):
+        return tuple(values)
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         return tuple(field.name for field in dataclasses.fields(item))
     if isinstance(item, Sequence) and not isinstance(item, (str, bytes, bytearray, memoryview)):
@@ -187,19 +186,14 @@ def _sequence_reader(width: int) -> Read:
 
 def _named_reader(item: object, columns: Columns) -> Read:
     if isinstance(item, BaseModel):
-        return _model_reader(item, columns)
+        read = _dict_reader(columns)
+        return lambda model: read(model.model_dump(by_alias=True))
     if type(item) is dict:
         return _dict_reader(columns)
     if hasattr(item, "keys"):
         return _keyed_reader(columns)
     _check_names(_names(item) or (), columns)
     return _getter(attrgetter, columns)
-
-
-def _model_reader(item: BaseModel, columns: Columns) -> Read:
-    # A RootModel dumps to whatever it holds.
-    read = _named_reader(item.model_dump(by_alias=True), columns)
-    return lambda model: read(model.model_dump(by_alias=True))
 
 
 def _dict_reader(columns: Columns) -> Read:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from streamkit.http.ranges import Span, content_range
 
 __all__ = [
-    "Rest",
-    "Step",
-    "body_length",
     "byteranges",
     "closing",
+    "content_length",
     "delimiter",
     "make_boundary",
     "multipart_type",
@@ -25,17 +22,6 @@ __all__ = [
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[^\x00\r\n]*")
-
-
-class Rest(NamedTuple):
-    """Bytes `start` up to wherever the content ends: its size is not known beforehand."""
-
-    start: int = 0
-    end: None = None
-
-
-Step = bytes | Span | Rest
-"""One step of sending a body: bytes as they stand, or a piece to read from the content."""
 
 
 def make_boundary(token_bytes: Callable[[int], bytes] = secrets.token_bytes) -> bytes:
@@ -98,14 +84,9 @@ def byteranges(
     yield closing(boundary)
 
 
-def body_length(steps: Iterable[Step]) -> int | None:
-    """Add up the bytes that the steps come to; None if one is as long as its content turns out."""
-    total = 0
-    for step in steps:
-        if isinstance(step, Rest):
-            return None
-        total += len(step) if isinstance(step, bytes) else step.end - step.start
-    return total
+def content_length(steps: Iterable[bytes | Span]) -> int:
+    """Add up the bytes that the steps come to: the writer itself is the measure."""
+    return sum(len(step) if isinstance(step, bytes) else step.end - step.start for step in steps)
 
 
 def _check_boundary(boundary: bytes) -> None:

@@ -56,6 +56,9 @@ class EntityTag:
     opaque: str
     weak: bool = False
 
+    def __str__(self) -> str:
+        return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'
+
     def strongly_equals(self, other: EntityTag) -> bool:
         return self == other and not self.weak
 
@@ -177,9 +180,7 @@ def range_applies(fields: Mapping[str, str], validators: Validators, *, now: dat
     return now - modified >= timedelta(seconds=1)
 
 
-def _is_another_version(
-    fields: Mapping[str, str], validators: Validators, now: datetime
-) -> bool:
+def _is_another_version(fields: Mapping[str, str], validators: Validators, now: datetime) -> bool:
     """Steps 1 and 2: `If-Match`, or in its absence `If-Unmodified-Since`, is false."""
     if "if-match" in fields:
         return not parse_etags(fields["if-match"]).strongly_matches(validators.etag)

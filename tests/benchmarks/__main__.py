@@ -52,6 +52,7 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, so that servers end
     results: list[Row | Skipped] = []
+    interrupted = False
     try:
         with tempfile.TemporaryDirectory(prefix="streamkit-benchmarks-") as directory:
             os.environ[DIRECTORY] = directory
@@ -60,6 +61,7 @@ def main() -> None:
                 rounds = options.rounds or (1 if options.quick else None)
                 results += run(job, rounds, job.quick if options.quick else 1)
     except KeyboardInterrupt:
+        interrupted = True
         print("interrupted; what there is until now:", file=sys.stderr)
     rows = [result for result in results if isinstance(result, Row)]
     skips = [result for result in results if isinstance(result, Skipped)]
@@ -68,6 +70,8 @@ def main() -> None:
         print("\n" + report.skipped(skips))
     if options.json:
         options.json.write_text(json.dumps(report.as_json(rows, skips), indent=1) + "\n")
+    if interrupted:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

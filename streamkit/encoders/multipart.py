@@ -1,0 +1,132 @@
+"""Multipart bodies: each item is a part, such as the next picture of an `<img>` that moves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from streamkit.http.byteranges import closing, make_boundary, part_header, part_headers
+
+__all__ = ["MultipartEncoder", "MultipartPart"]
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_OWN = frozenset({"content-type", "content-length"})
+
+
+@dataclass(frozen=True, slots=True)
+class MultipartPart:
+    """One part of a multipart body: bytes, their media type and further headers; immutable.
+
+    Without a `media_type` it has the encoder's, or else `application/octet-stream`. Raises
+    `TypeError` for a body that is not bytes-like; `ValueError` for a header that is no header
+    (RFC 9110 §5), and for `Content-Type` and `Content-Length`, which the encoder writes.
+
+    >>> MultipartPart(b"{}", "application/json", {"Content-ID": "<a@b>"}).media_type
+    'application/json'
+    """
+
+    body: bytes | bytearray | memoryview = field(repr=False)
+    media_type: str | None = None
+    headers: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.body, (bytes, bytearray, memoryview)):
+            raise TypeError(
+                f"the body of a MultipartPart must be bytes-like, got {type(self.body).__name__}; "
+                f"encode text first"
+            )
+        if self.media_type is not None:
+            _header("Content-Type", self.media_type)
+        for name, value in (self.headers or {}).items():
+            if name.lower() in _OWN:
+                raise ValueError(
+                    f"{name} is written by the encoder; pass media_type=, or leave it out"
+                )
+            _header(name, value)
+
+
+def _header(name: str, value: str) -> tuple[bytes, bytes]:
+    if _CONTROL.search(value):
+        raise ValueError(
+            f"the value {value!r} of the part header {name!r} holds a control character, which "
+            f"RFC 9110 §5.5 forbids; remove it or percent-encode the value"
+        )
+    header = (name.encode("latin-1"), value.encode("latin-1"))
+    part_headers([header])
+    return header
+
+
+class MultipartEncoder:
+    """Encodes each item as a part of a multipart body (RFC 2046 §5.1).
+
+    An item is a `MultipartPart`, or bytes of the one `part_media_type`. `boundary`, by default
+    random, must not occur in any part; it is what the `Content-Type` of the response has to name.
+
+    `replace=False` writes a Content-Length into each part. `replace=True` is for
+    `multipart/x-mixed-replace`: Chromium shows a part only once it has the headers of the next
+    one, so these follow each body at once, without the length that nobody knows yet. A stream
+    that ends, or changes the headers, fills the part it had promised with the last body again.
+
+    `encode` raises `TypeError` for any other item, and for bytes without `part_media_type`.
+
+    >>> parts = MultipartEncoder("text/plain", b"xyz")
+    >>> parts.encode(b"Hi") + parts.finish()
+    b'\\r\\n--xyz\\r\\nContent-Type: text/plain\\r\\nContent-Length: 2\\r\\n\\r\\nHi\\r\\n--xyz--\\r\\n'
+    """
+
+    __slots__ = ("_default", "_end", "_last", "_promised", "_replace", "boundary")
+
+    def __init__(
+        self,
+        part_media_type: str | None = None,
+        boundary: bytes | None = None,
+        *,
+        replace: bool = False,
+    ) -> None:
+        self.boundary = make_boundary() if boundary is None else boundary
+        self._end = closing(self.boundary)
+        self._default = None if part_media_type is None else _header("Content-Type", part_media_type)
+        self._replace = replace
+        self._promised = self._last = b""
+
+    def encode(self, item: MultipartPart | bytes | bytearray | memoryview, /) -> bytes:
+        """The framing and the body of one part."""
+        body, headers = self._part(item)
+        if self._replace:
+            return self._replacing(body, headers)
+        length = (b"Content-Length", b"%d" % len(body))
+        return part_header(self.boundary, (*headers, length)) + body
+
+    def finish(self) -> bytes:
+        """The delimiter that ends the body, after the part that `replace=True` has promised."""
+        return self._last + self._end
+
+    def _replacing(self, body: bytes, headers: Headers) -> bytes:
+        start = part_header(self.boundary, headers)
+        before = b"" if start == self._promised else self._last + start
+        self._promised, self._last = start, body
+        return before + body + start
+
+    def _part(self, item: object) -> tuple[bytes, Headers]:
+        if isinstance(item, MultipartPart):
+            more = (_header(name, value) for name, value in (item.headers or {}).items())
+            return bytes(item.body), (self._type_of(item), *more)
+        if not isinstance(item, (bytes, bytearray, memoryview)):
+            raise TypeError(
+                f"items of a multipart stream must be MultipartPart or bytes-like, got "
+                f"{type(item).__name__}: {item!r:.60}"
+            )
+        if self._default is None:
+            raise TypeError(
+                "bytes as items of a multipart stream need a type: pass part_media_type=, such as "
+                "'image/jpeg', or send MultipartPart(body, media_type)"
+            )
+        return bytes(item), (self._default,)
+
+    def _type_of(self, part: MultipartPart) -> tuple[bytes, bytes]:
+        if part.media_type is not None:
+            return _header("Content-Type", part.media_type)
+        return self._default or (b"Content-Type", b"application/octet-stream")
