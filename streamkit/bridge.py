@@ -136,9 +136,9 @@ class Stream(AsyncIterator[T], Generic[T]):
                 return not self.idle
         return True
 
-    def take(self) -> list[T]:
-        """All items that are ready."""
-        return self.producer.buffer.take()
+    def take(self, most: int | None = None) -> list[T]:
+        """All items that are ready, or the first `most` of them."""
+        return self.producer.buffer.take(most)
 
     async def aclose(self, timeout: float | None = None) -> None:
         """Stop the producer and wait until the content is closed, at most `timeout` seconds.

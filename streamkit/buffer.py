@@ -160,11 +160,11 @@ class Buffer(Generic[T]):
             self._reader_waits = not (self._items or self.finished)
             return self._reader_waits
 
-    def take(self) -> list[T]:
-        """All that is there."""
+    def take(self, most: int | None = None) -> list[T]:
+        """All that is there, or the first `most` items of it."""
         with self._lock:
             # In two steps that leave an item alone which is added between them.
-            items = self._items[:]
+            items = self._items[:most]
             del self._items[: len(items)]
             self._reader_rests = False
             wake, self._writer_waits = self._writer_waits, False

@@ -123,9 +123,12 @@ class Sender:
     async def _send_stream(self, stream: Stream[bytes]) -> None:
         stream.start()
         await self._first_chunk(stream)
+        first = True
         while True:
             finished = stream.finished
-            body = b"".join(stream.take())
+            # A first chunk that was waited for goes alone: it is what the client waits for.
+            body = b"".join(stream.take(1 if self._watcher and not finished and first else None))
+            first = False
             if finished and stream.error is not None and not (body or self._started):
                 raise stream.error
             if not self._started:
@@ -205,7 +208,8 @@ class Sender:
                 await self._raw_send(
                     {"type": "http.response.body", "body": _Unsendable(error), "more_body": True}
                 )
-        except Exception:
+        except (Exception, anyio.get_cancelled_exc_class()):
+            # The stream's own error is raised next, whatever became of this.
             logger.debug("the body was cut", exc_info=True)
 
 

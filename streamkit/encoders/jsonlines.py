@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -16,6 +16,7 @@ __all__ = ["Dumps", "JSONLinesEncoder", "Serialise", "error_object", "json_seria
 Dumps = Callable[[Any], bytes | str]
 """`orjson.dumps`, `msgspec.json.encode`, `json.dumps` and the like."""
 
+_SURROGATE = "surrogates not allowed"  # the codec's own words, in the error of every serialiser
 _STRING_OR_CONSTANT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?(?:NaN|Infinity)')
 
 
@@ -76,7 +77,10 @@ def _quick(serialise: Serialise, end: bytes) -> Serialise:
     def quick(item: object) -> bytes:
         try:
             line = to_json(item)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError) as exc:
+            # Only this is worth another try: what the item iterates over may be used up.
+            if _SURROGATE not in str(exc):
+                raise _refusal(item, exc) from exc
             return serialise(item)
         if line.isascii() and 78 not in line and 73 not in line:
             return line + end
@@ -104,7 +108,7 @@ def _utf8_json(value: object, write: Dumps, plain: Step) -> bytes:
     try:
         text = write(value)
     except (TypeError, ValueError) as exc:
-        if "surrogates not allowed" not in str(exc):
+        if _SURROGATE not in str(exc):
             raise
         text = _ascii_json(value, plain)
     if isinstance(text, bytes):
@@ -116,10 +120,20 @@ def _utf8_json(value: object, write: Dumps, plain: Step) -> bytes:
 
 
 def _ascii_json(value: object, plain: Step) -> str:
+    if _holds_iterator(value):
+        raise ValueError("it holds a lone surrogate and an iterator, now used up; send a list")
     try:
         return json.dumps(plain(value), separators=(",", ":"))
     except UnicodeEncodeError:  # pydantic refuses a lone surrogate in a key
         return json.dumps(value, separators=(",", ":"), default=plain)
+
+
+def _holds_iterator(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_iterator, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_holds_iterator, value))
+    return isinstance(value, Iterator)
 
 
 def _clean(line: bytes, strict: bool) -> bytes:

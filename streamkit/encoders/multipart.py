@@ -12,7 +12,7 @@ __all__ = ["MultipartEncoder", "MultipartPart"]
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_UNFIT = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _OWN = frozenset({"content-type", "content-length"})
 
 
@@ -49,13 +49,13 @@ class MultipartPart:
 
 
 def _header(name: str, value: str) -> tuple[bytes, bytes]:
-    if _CONTROL.search(value):
+    if _UNFIT.search(value):
         raise ValueError(
-            f"the value {value!r} of the part header {name!r} holds a control character, which "
-            f"RFC 9110 §5.5 forbids; remove it or percent-encode the value"
+            f"the value {value!r} of the part header {name!r} holds a control character or one "
+            f"beyond Latin-1 (RFC 9110 §5.5); remove it or percent-encode the value"
         )
-    header = (name.encode("latin-1"), value.encode("latin-1"))
-    part_headers([header])
+    header = (name.encode("latin-1", "replace"), value.encode("latin-1"))
+    part_headers([header])  # refuses a name that is no token
     return header
 
 
@@ -73,8 +73,10 @@ class MultipartEncoder:
     `encode` raises `TypeError` for any other item, and for bytes without `part_media_type`.
 
     >>> parts = MultipartEncoder("text/plain", b"xyz")
-    >>> parts.encode(b"Hi") + parts.finish()
-    b'\\r\\n--xyz\\r\\nContent-Type: text/plain\\r\\nContent-Length: 2\\r\\n\\r\\nHi\\r\\n--xyz--\\r\\n'
+    >>> parts.encode(b"Hi")
+    b'\\r\\n--xyz\\r\\nContent-Type: text/plain\\r\\nContent-Length: 2\\r\\n\\r\\nHi'
+    >>> parts.finish()
+    b'\\r\\n--xyz--\\r\\n'
     """
 
     __slots__ = ("_default", "_end", "_last", "_promised", "_replace", "boundary")
@@ -88,7 +90,9 @@ class MultipartEncoder:
     ) -> None:
         self.boundary = make_boundary() if boundary is None else boundary
         self._end = closing(self.boundary)
-        self._default = None if part_media_type is None else _header("Content-Type", part_media_type)
+        self._default = (
+            None if part_media_type is None else _header("Content-Type", part_media_type)
+        )
         self._replace = replace
         self._promised = self._last = b""
 

@@ -28,14 +28,7 @@ _ONE = re.compile(_TAG)
 # Whitespace is matched in one place after each token: two neighbours would backtrack.
 _LISTED = re.compile(rf"(?:{_TAG}[ \t]*)?(?:,[ \t]*|\Z)")
 _FIELDS = frozenset(
-    (
-        b"if-match",
-        b"if-modified-since",
-        b"if-none-match",
-        b"if-range",
-        b"if-unmodified-since",
-        b"range",
-    )
+    b"if-match if-modified-since if-none-match if-range if-unmodified-since range".split()
 )
 # These select no representation that a condition could be about (§13.2.1).
 _UNCONDITIONAL = frozenset(("CONNECT", "OPTIONS", "TRACE"))
@@ -98,8 +91,8 @@ class Validators:
         tag = None if etag is None else parse_etag(etag)
         if etag is not None and tag is None:
             raise ValueError(
-                f"{etag!r} is not an entity tag: RFC 9110 §8.8.3 wants visible characters in double "
-                "quotes, with W/ in front if it is weak; write '\"v7\"' or 'W/\"v7\"'"
+                f"{etag!r} is not an entity tag: RFC 9110 §8.8.3 wants visible characters in "
+                "double quotes, with W/ in front if it is weak; write '\"v7\"' or 'W/\"v7\"'"
             )
         return cls(tag, None if last_modified is None else _whole_second(last_modified))
 

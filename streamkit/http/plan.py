@@ -7,19 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from streamkit.http.byteranges import (
-    byteranges,
-    content_length,
-    make_boundary,
-    multipart_type,
-)
-from streamkit.http.conditions import (
-    Decision,
-    Validators,
-    collect_fields,
-    evaluate,
-    range_applies,
-)
+from streamkit.http.byteranges import byteranges, content_length, make_boundary, multipart_type
+from streamkit.http.conditions import Decision, Validators, collect_fields, evaluate, range_applies
 from streamkit.http.dates import format_http_date, parse_http_date
 from streamkit.http.ranges import Resolution, Span, Verdict, content_range, parse_range
 
@@ -36,19 +25,8 @@ _EMPTY = (b"content-length", b"0")
 # Metadata of a representation that is not being sent (§8, §15.4.5). By name and not by prefix:
 # Content-Location stays, and Content-Security-Policy is about something else.
 _METADATA = frozenset(
-    (
-        b"accept-ranges",
-        b"content-digest",
-        b"content-disposition",
-        b"content-encoding",
-        b"content-language",
-        b"content-length",
-        b"content-md5",
-        b"content-range",
-        b"content-type",
-        b"digest",
-        b"repr-digest",
-    )
+    b"accept-ranges content-digest content-disposition content-encoding content-language "
+    b"content-length content-md5 content-range content-type digest repr-digest".split()
 )
 _FRESHNESS = frozenset((b"cache-control", b"expires"))
 
@@ -102,7 +80,7 @@ class Plan:
         return tuple(step for step in self.steps if isinstance(step, Span))
 
     def merge(self, own: Headers) -> list[tuple[bytes, bytes]]:
-        """Give the headers to send: the response's `own` as far as they may stay, then the plan's."""
+        """Give the headers to send: those of the response's `own` that may stay, then the plan's."""
         gone = self.dropped.union(name for name, _ in self.headers)
         return [*(pair for pair in own if pair[0].lower() not in gone), *self.headers]
 
@@ -133,13 +111,12 @@ def plan(
     if status != 200 or method not in _READING:
         return _as_it_is(method, status, subject)
     fields = collect_fields(request_headers)
-    match evaluate(method, fields, subject.validators, now=now):
-        case Decision.NOT_MODIFIED:
-            return _without_content(304, subject)
-        case Decision.PRECONDITION_FAILED:
-            return _without_content(412, subject, _EMPTY)
-        case Decision.PROCEED:
-            return _selected(method, fields, subject, now, boundary)
+    decision = evaluate(method, fields, subject.validators, now=now)
+    if decision is Decision.NOT_MODIFIED:
+        return _without_content(304, subject)
+    if decision is Decision.PRECONDITION_FAILED:
+        return _without_content(412, subject, _EMPTY)
+    return _selected(method, fields, subject, now, boundary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,14 +192,12 @@ def _selected(
     if size is None:
         return _whole(method, 200, subject)
     resolution = _resolve(fields, size, subject, now) if method == "GET" else _IGNORED
-    match resolution.verdict:
-        case Verdict.IGNORED:
-            return _whole(method, 200, subject, _BYTES)
-        case Verdict.UNSATISFIABLE:
-            place = (b"content-range", content_range(None, size).encode("ascii"))
-            return _without_content(416, subject, place, _BYTES, _EMPTY)
-        case Verdict.SATISFIABLE:
-            return _partial(resolution.spans, size, subject, boundary)
+    if resolution.verdict is Verdict.SATISFIABLE:
+        return _partial(resolution.spans, size, subject, boundary)
+    if resolution.verdict is Verdict.IGNORED:
+        return _whole(method, 200, subject, _BYTES)
+    place = (b"content-range", content_range(None, size).encode("ascii"))
+    return _without_content(416, subject, place, _BYTES, _EMPTY)
 
 
 def _resolve(fields: Mapping[str, str], size: int, subject: _Subject, now: datetime) -> Resolution:
