@@ -166,7 +166,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         )
 
     @property
-    def body_iterator(self) -> AsyncIterable[Any]:  # pyright: ignore
+    def body_iterator(self) -> AsyncIterable[Any]:
         """The encoded body, an async iterable of bytes; what it is replaced by is sent instead.
 
         The replacement yields `str` or bytes, which are not encoded again. Both are closed when
@@ -175,7 +175,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         return self._stream if self._replacement is None else self._replacement
 
     @body_iterator.setter
-    def body_iterator(self, replacement: Any) -> None:
+    def body_iterator(self, replacement: Any) -> None:  # pyright: ignore
         producer = open_content(
             replacement, thread_affine=self.thread_affine, owner=type(self).__name__
         )

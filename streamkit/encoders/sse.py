@@ -121,7 +121,9 @@ def _lines(text: str, separator: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", separator)
 
 
-def _repaired(text: str) -> bytes:
+def _utf8(text: str) -> bytes:
+    if text.isascii():
+        return text.encode()
     # By way of UTF-16 a pair of surrogates becomes its character, and a lone one U+FFFD.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
@@ -136,7 +138,7 @@ def _text(item: str, serialise: Serialise, head: str = "data: ") -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return _repaired(text)
+        return _utf8(text)
 
 
 def _json(item: object, serialise: Serialise) -> bytes:
@@ -159,10 +161,10 @@ def _event(item: ServerSentEvent, serialise: Serialise) -> bytes:
         head += f"retry: {item._retry:d}\n"
     data = item._data
     if data is None:
-        return _repaired(head + "\n")
+        return _utf8(head + "\n")
     if isinstance(data, str):
         return _text(data, serialise, head + "data: ")
-    return _repaired(head) + _json(data, serialise)
+    return _utf8(head) + _json(data, serialise)
 
 
 def _fastapi_event(item: Any, serialise: Serialise) -> bytes:

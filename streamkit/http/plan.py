@@ -80,7 +80,7 @@ class Plan:
         return tuple(step for step in self.steps if isinstance(step, Span))
 
     def merge(self, own: Headers) -> list[tuple[bytes, bytes]]:
-        """Give the headers to send: those of the response's `own` that may stay, then the plan's."""
+        """Give the headers to send: what may stay of the response's `own`, then the plan's."""
         gone = self.dropped.union(name for name, _ in self.headers)
         return [*(pair for pair in own if pair[0].lower() not in gone), *self.headers]
 

@@ -76,9 +76,9 @@ def test_a_boundary_is_quoted_where_it_must_be(boundary: bytes, value: bytes) ->
 
 @pytest.mark.parametrize("boundary", [b"", b"a" * 71, b"a ", b"a\r\nb", b'a"b', b"\xe4"])
 def test_a_boundary_that_rfc_2046_forbids_is_refused(boundary: bytes) -> None:
-    with pytest.raises(ValueError, match="is not a multipart boundary: .*make_boundary"):
+    with pytest.raises(ValueError, match=r"is not a multipart boundary: .*make_boundary"):
         closing(boundary)
-    with pytest.raises(ValueError, match="is not a multipart boundary: .*make_boundary"):
+    with pytest.raises(ValueError, match=r"is not a multipart boundary: .*make_boundary"):
         multipart_type("mixed", boundary)
 
 

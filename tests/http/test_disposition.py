@@ -38,9 +38,13 @@ VALUE = re.compile(r'attachment; filename="([^"\\%]+)"(?:; filename\*=UTF-8\'\'(
         pytest.param(
             "😀.gif", "filename=\"_.gif\"; filename*=UTF-8''%F0%9F%98%80.gif", id="one per emoji"
         ),
-        pytest.param("ﬁn.txt", "filename=\"fin.txt\"; filename*=UTF-8''%EF%AC%81n.txt", id="ligature"),
+        pytest.param(
+            "ﬁn.txt", "filename=\"fin.txt\"; filename*=UTF-8''%EF%AC%81n.txt", id="ligature"
+        ),
         pytest.param('a"b.txt', "filename=\"a_b.txt\"; filename*=UTF-8''a%22b.txt", id="a quote"),
-        pytest.param("5%.txt", "filename=\"5_.txt\"; filename*=UTF-8''5%25.txt", id="a percent sign"),
+        pytest.param(
+            "5%.txt", "filename=\"5_.txt\"; filename*=UTF-8''5%25.txt", id="a percent sign"
+        ),
         pytest.param("a%20b", "filename=\"a_20b\"; filename*=UTF-8''a%2520b", id="percent-encoded"),
         pytest.param("a/b.txt", 'filename="a_b.txt"', id="a slash"),
         pytest.param("..\\b.txt", 'filename=".._b.txt"', id="a backslash"),
@@ -51,16 +55,22 @@ VALUE = re.compile(r'attachment; filename="([^"\\%]+)"(?:; filename\*=UTF-8\'\'(
         pytest.param(
             "a\uff02b", "filename=\"a_b\"; filename*=UTF-8''a%EF%BC%82b", id="a full-width quote"
         ),
-        pytest.param("\u0301", "filename=\"_\"; filename*=UTF-8''%CC%81", id="nothing but an accent"),
+        pytest.param(
+            "\u0301", "filename=\"_\"; filename*=UTF-8''%CC%81", id="nothing but an accent"
+        ),
         pytest.param("a\udcffb", 'filename="a_b"', id="a lone surrogate"),
         pytest.param(
-            "it's é*.txt", "filename=\"it's e*.txt\"; filename*=UTF-8''it%27s%20%C3%A9%2A.txt",
+            "it's é*.txt",
+            "filename=\"it's e*.txt\"; filename*=UTF-8''it%27s%20%C3%A9%2A.txt",
             id="characters that RFC 8187 leaves out",
         ),
-        pytest.param("é!#$&+-.^_`|~", "filename=\"e!#$&+-.^_`|~\"; filename*=UTF-8''%C3%A9!#$&+-.^_`|~",
-                     id="characters that RFC 8187 allows"),
+        pytest.param(
+            "é!#$&+-.^_`|~",
+            "filename=\"e!#$&+-.^_`|~\"; filename*=UTF-8''%C3%A9!#$&+-.^_`|~",
+            id="characters that RFC 8187 allows",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_name_is_written_for_old_and_new_clients(filename: str, parameters: str) -> None:
     assert content_disposition(filename) == f"attachment; {parameters}"
 
@@ -77,7 +87,7 @@ def test_a_control_character_is_refused(char: str) -> None:
 
 
 def test_an_empty_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="filename is ''.*pass None"):
+    with pytest.raises(ValueError, match=r"filename is ''.*pass None"):
         content_disposition("")
 
 
@@ -89,7 +99,7 @@ def test_a_name_that_is_no_str_is_refused(name: object) -> None:
 
 @pytest.mark.parametrize("kind", ["", "in line", "attachment;", 'a"', "a\r\nb", "ä"])
 def test_a_type_that_is_no_token_is_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match="is not a token .*'inline'"):
+    with pytest.raises(ValueError, match=r"is not a token .*'inline'"):
         content_disposition("a.txt", kind)
 
 
