@@ -10,23 +10,31 @@ from typing import Any
 from streamkit import backend
 from streamkit.adapters import async_file_chunks, file_chunks, is_async_file
 from streamkit.bridge import Stream, producer_of
-from streamkit.producers import Producer
+from streamkit.delivery import Delivery, whole
+from streamkit.producers import Producer, TaskProducer
+from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, is_seekable
 
 __all__ = ["close_abandoned", "open_content"]
 
-SLICE = 65536
 
+def open_content(
+    content: Any, *, thread_affine: bool, owner: str, charset: str | None = "utf-8"
+) -> Producer | ByteSource:
+    """What will give the bytes or items of any content; nothing is opened or iterated here.
 
-def open_content(content: Any, *, thread_affine: bool, owner: str) -> Producer:
-    """The producer of any content; `TypeError`, in the words of class `owner`, for anything else.
-
-    Nothing is opened, read or iterated here.
+    `charset` None says that `owner`, a class of which the errors speak, takes items, not bytes.
     """
-    if isinstance(content, str | bytes | bytearray | memoryview):
-        return producer_of(_slices(content))
-    if isinstance(content, os.PathLike):
-        return producer_of(_PathContent(content))
-    if callable(getattr(content, "read", None)):
+    source = _source_of(content, charset or "utf-8")
+    is_file = callable(getattr(content, "read", None))
+    if charset is None and (source is not None or is_file):
+        raise TypeError(
+            f"{owner} streams items, and takes an iterable or async iterable of them, "
+            f"got {type(content).__name__}; for bytes that are encoded already use "
+            f"StreamingResponse with media_type"
+        )
+    if source is not None:
+        return source
+    if is_file:
         file = _AsyncFileContent(content) if is_async_file(content) else _FileContent(content)
         return producer_of(file, thread_affine=thread_affine)
     if isinstance(content, Mapping) or not isinstance(content, AsyncIterable | Iterable):
@@ -34,14 +42,29 @@ def open_content(content: Any, *, thread_affine: bool, owner: str) -> Producer:
     return producer_of(content, thread_affine=thread_affine)
 
 
+def _source_of(content: Any, charset: str) -> ByteSource | None:
+    if isinstance(content, ByteSource):
+        return content
+    if isinstance(content, str):
+        return BytesSource(content.encode(charset))
+    if isinstance(content, bytes | bytearray | memoryview):
+        return BytesSource(content)
+    if isinstance(content, os.PathLike):
+        return PathSource(content)
+    if callable(getattr(content, "read", None)) and not is_async_file(content):
+        return FileSource(content) if is_seekable(content) else None
+    return None
+
+
 def close_abandoned(content: Any) -> None:
     """Close content whose response could not be constructed, on the loop if there is one."""
     try:
-        stream = Stream[Any](open_content(content, thread_affine=False, owner="response"))
+        opened = open_content(content, thread_affine=False, owner="response")
     except Exception:
         # The content itself was refused: it was never taken.
         return
-    backend.run_somewhere(stream.aclose)
+    producer = TaskProducer(Delivery(opened, whole)) if isinstance(opened, ByteSource) else opened
+    backend.run_somewhere(Stream[Any](producer).aclose)
 
 
 def _refusal(content: Any, owner: str) -> TypeError:
@@ -61,17 +84,8 @@ def _refusal(content: Any, owner: str) -> TypeError:
     )
 
 
-async def _slices(whole: str | bytes | bytearray | memoryview) -> AsyncIterator[Any]:
-    view: Any = whole
-    if not isinstance(whole, str):
-        view = memoryview(whole)
-        view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
-    for start in range(0, len(view), SLICE):
-        yield view[start : start + SLICE]
-
-
 class _FileContent:
-    """An open file, which the response owns."""
+    """An open file that can't seek, or holds text; the response owns it."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -82,15 +96,6 @@ class _FileContent:
     def close(self) -> None:
         if close := getattr(self._file, "close", None):
             close()
-
-
-class _PathContent:
-    def __init__(self, path: os.PathLike[str]) -> None:
-        self._path = path
-
-    def __iter__(self) -> Iterator[bytes]:
-        with open(self._path, "rb") as file:
-            yield from file_chunks(file)
 
 
 class _AsyncFileContent:

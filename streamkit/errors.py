@@ -2,6 +2,7 @@
 
     StreamKitError
     ├── SendTimeout        (TimeoutError)     a client took nothing for `send_timeout` seconds
+    ├── SourceError       (OSError)          a source gave fewer or more bytes than it said
     ├── StreamStopped      (BrokenPipeError)  a writer goes on after its reader has left
     └── BodyCut            (ConnectionError)  testing: the app cut a body before its end
 
@@ -10,7 +11,7 @@ Bad arguments are plain `TypeError` and `ValueError`, raised where they are pass
 
 from __future__ import annotations
 
-__all__ = ["BodyCut", "SendTimeout", "StreamKitError", "StreamStopped"]
+__all__ = ["BodyCut", "SendTimeout", "SourceError", "StreamKitError", "StreamStopped"]
 
 
 class StreamKitError(Exception):
@@ -23,6 +24,13 @@ class SendTimeout(StreamKitError, TimeoutError):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the client took nothing for send_timeout={seconds} seconds")
         self.seconds = seconds
+
+
+class SourceError(StreamKitError, OSError):
+    """A source gave fewer or more bytes than it was asked for: a file shrank, an object changed.
+
+    The connection is cut: neither a padded nor a shortened body looks complete.
+    """
 
 
 class StreamStopped(StreamKitError, BrokenPipeError):

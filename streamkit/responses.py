@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from inspect import isawaitable
 from typing import Any, TypedDict, Unpack
 
@@ -16,11 +17,15 @@ from starlette.types import Message, Receive, Scope, Send
 
 from streamkit.bridge import Stream
 from streamkit.content import close_abandoned, open_content
+from streamkit.delivery import Delivery, whole
 from streamkit.encoders import Encoder
 from streamkit.encoders.text import TextEncoder
+from streamkit.http.conditions import Validators
 from streamkit.http.disposition import content_disposition
-from streamkit.producers import Producer
-from streamkit.sender import Limits, Sender, StreamOutcome
+from streamkit.http.plan import Plan, plan
+from streamkit.producers import Producer, TaskProducer
+from streamkit.sender import Limits, Sender, Start, StreamOutcome
+from streamkit.sources import ByteSource, SourceInfo
 
 __all__ = ["OnClose", "ResponseOptions", "StreamOutcome", "StreamingResponse"]
 
@@ -114,10 +119,11 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             if filename is not None:
                 disposition = content_disposition(filename, content_disposition_type)
                 self.headers.setdefault("content-disposition", disposition)
-            producer = open_content(
-                content, thread_affine=self.thread_affine, owner=type(self).__name__
-            )
-            self._stream = self._encoded(producer, self._make_encoder())
+            Validators.of(etag, last_modified)
+            self._given = SourceInfo(None, etag, last_modified)
+            self._source: ByteSource | None = None
+            self._stream: Stream[bytes] | None = None
+            self._take(content, self._make_encoder())
         except BaseException:
             close_abandoned(content)
             raise
@@ -156,6 +162,18 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             self._keep_alive = keep_alive()
         return encoder
 
+    def _take(self, content: Any, encoder: Encoder[Any]) -> None:
+        opened = open_content(
+            content,
+            thread_affine=self.thread_affine,
+            owner=type(self).__name__,
+            charset=self.charset if isinstance(encoder, TextEncoder) else None,
+        )
+        if isinstance(opened, ByteSource):
+            self._source, self._stream = opened, None
+        else:
+            self._source, self._stream = None, self._encoded(opened, encoder)
+
     def _encoded(self, producer: Producer, encoder: Encoder[Any]) -> Stream[bytes]:
         return Stream(
             producer,
@@ -172,52 +190,78 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         The replacement yields `str` or bytes, which are not encoded again. Both are closed when
         the response ends.
         """
-        return self._stream if self._replacement is None else self._replacement
+        body: AsyncIterable[Any] = (
+            self._replacement if self._replacement is not None else self._whole_stream()
+        )
+        return body
 
     @body_iterator.setter
     def body_iterator(self, replacement: Any) -> None:  # pyright: ignore
-        producer = open_content(
-            replacement, thread_affine=self.thread_affine, owner=type(self).__name__
-        )
-        self._displaced.append(self._stream)
-        self._stream = self._encoded(producer, TextEncoder(self.charset))
+        self._displaced.append(self._whole_stream())
+        self._take(replacement, TextEncoder(self.charset))
         self._replacement = replacement
+
+    def _whole_stream(self) -> Stream[bytes]:
+        if self._stream is None:
+            self._stream = self._delivered(whole)
+        return self._stream
+
+    def _delivered(self, decide: Callable[[SourceInfo], Plan]) -> Stream[bytes]:
+        assert self._source is not None
+        self._delivery = Delivery(self._source, decide)
+        return self._encoded(TaskProducer(self._delivery), TextEncoder())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             send = self._wrap_websocket_denial_send(send)
-        sender = Sender(scope, receive, send, self._start_message, self._limits())
-        outcome, raised = await sender.run(self._stream)
+        stream, start = self._stream, self._start_message
+        if stream is None:
+            stream = self._delivered(partial(self._plan, scope))
+            if "http.response.pathsend" in scope.get("extensions", {}):
+                self._delivery.offer_path()
+            start = self._start_planned
+        sender = Sender(scope, receive, send, start, self._limits())
+        outcome, raised = await sender.run(stream)
         try:
-            for stream in (self._stream, *self._displaced):
-                await stream.aclose(self.cleanup_timeout)
+            for each in (stream, *self._displaced):
+                await each.aclose(self.cleanup_timeout)
         except BaseException as exc:
             raised = raised or exc
-        await self._tell(self._with_cleanup_error(outcome))
+        await self._tell(_with_cleanup_error(outcome, stream.error))
         if raised is not None:
             raise raised
         if self.background is not None:
             await self.background()
 
-    def _start_message(self) -> Message:
-        return {
-            "type": "http.response.start",
-            "status": self.status_code,
-            "headers": self.raw_headers,
-        }
+    def _start_message(self) -> Start | None:
+        return Start(_start(self.status_code, self.raw_headers))
+
+    def _start_planned(self) -> Start | None:
+        plan = self._delivery.plan
+        if plan is None:
+            return None
+        message = _start(plan.status, plan.merge(self.raw_headers))
+        return Start(message, self._delivery.path, plan.body_length or 0)
+
+    def _plan(self, scope: Scope, info: SourceInfo) -> Plan:
+        own = replace(
+            info,
+            etag=self._given.etag or info.etag,
+            last_modified=self._given.last_modified or info.last_modified,
+        )
+        return plan(
+            scope.get("method", "GET"),
+            scope["headers"],
+            own,
+            now=datetime.now(UTC),
+            status=self.status_code,
+            headers=self.raw_headers,
+        )
 
     def _limits(self) -> Limits:
         return Limits(
             self.first_chunk_timeout, self.send_timeout, self.keep_alive, self._keep_alive
         )
-
-    def _with_cleanup_error(self, outcome: StreamOutcome) -> StreamOutcome:
-        error = self._stream.error
-        if outcome.error is not None or not isinstance(error, Exception):
-            return outcome
-        # The response has ended otherwise, so that nobody else would ever hear of this.
-        logger.error("the content of a response failed while it was stopped", exc_info=error)
-        return replace(outcome, error=error)
 
     async def _tell(self, outcome: StreamOutcome) -> None:
         if self.on_close is None:
@@ -229,6 +273,18 @@ class StreamingResponse(starlette.responses.StreamingResponse):
                     await result
         except Exception:
             logger.exception("on_close failed")
+
+
+def _start(status: int, headers: Any) -> Message:
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def _with_cleanup_error(outcome: StreamOutcome, error: BaseException | None) -> StreamOutcome:
+    if outcome.error is not None or not isinstance(error, Exception):
+        return outcome
+    # The response has ended otherwise, so that nobody else would ever hear of this.
+    logger.error("the content of a response failed while it was stopped", exc_info=error)
+    return replace(outcome, error=error)
 
 
 SECONDS = ("first_chunk_timeout", "send_timeout", "keep_alive", "cleanup_timeout")

@@ -20,6 +20,8 @@ __all__ = ["Sender", "StreamOutcome"]
 
 logger = logging.getLogger("streamkit")
 
+# Bytes from which a message of its own is cheaper than a copy.
+LARGE = 65536
 # Seconds that telling a middleware of a failure may take.
 SPOIL_TIMEOUT = 1.0
 
@@ -54,6 +56,14 @@ class Limits(NamedTuple):
     keep_alive_chunk: bytes
 
 
+class Start(NamedTuple):
+    """How a response starts: the message, and a file for the server to send, if it offers that."""
+
+    message: Message
+    path: str | None = None
+    size: int = 0
+
+
 class _Left(Exception):
     """`send` raised OSError: the client has left."""
 
@@ -66,7 +76,7 @@ class Sender:
         scope: Scope,
         receive: Receive,
         send: Send,
-        start: Callable[[], Message],
+        start: Callable[[], Start | None],
         limits: Limits,
     ) -> None:
         self._receive = receive
@@ -91,8 +101,8 @@ class Sender:
         raised: BaseException | None = None
         try:
             with anyio.CancelScope() as self._scope:
-                if self._is_head:
-                    await self._send_head()
+                if self._is_head and (start := self._start()) is not None:
+                    await self._send_head(start.message)
                 else:
                     await self._send_stream(stream)
             if not self._complete:
@@ -115,39 +125,56 @@ class Sender:
                 self._watcher.cancel()
         return StreamOutcome(reason, self.bytes_sent, monotonic() - self._began, error), raised
 
-    async def _send_head(self) -> None:
-        await self._send(self._start())
+    async def _send_head(self, start: Message) -> None:
+        await self._send(start)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         self._complete = True
 
     async def _send_stream(self, stream: Stream[bytes]) -> None:
         stream.start()
         await self._first_chunk(stream)
-        first = True
-        while True:
+        most = 1 if self._watcher is not None else None
+        while not self._complete:
             finished = stream.finished
             # A first chunk that was waited for goes alone: it is what the client waits for.
-            body = b"".join(stream.take(1 if self._watcher and not finished and first else None))
-            first = False
-            if finished and stream.error is not None and not (body or self._started):
+            chunks = stream.take(None if finished else most)
+            most = None
+            if finished and stream.error is not None and not (chunks or self._started):
                 raise stream.error
             if not self._started:
-                await self._send(self._start())
-                self._started = True
-            # One message less; a denial's frames stay as Starlette's tests want them.
-            last = finished and stream.error is None and self._is_http
-            if body or last:
-                await self._send_body(body, more=not last)
-            if finished:
-                break
-            if not await stream.wait(self._limits.keep_alive):
-                await self._send_body(self._limits.keep_alive_chunk, more=True)
-            await stream.settle()
-        if stream.error is not None:
-            raise stream.error
-        if not last:
-            await self._send_body(b"", more=False)
-        self._complete = True
+                start = self._start()
+                if start is None:
+                    await stream.wait()
+                    continue
+                await self._send_start(start)
+            await self._send_chunks(chunks, finished and stream.error is None)
+            if finished and stream.error is not None:
+                raise stream.error
+            if not finished:
+                if not await stream.wait(self._limits.keep_alive):
+                    await self._send_body(self._limits.keep_alive_chunk)
+                await stream.settle()
+
+    async def _send_start(self, start: Start) -> None:
+        await self._send(start.message)
+        self._started = True
+        if start.path is not None:
+            await self._send({"type": "http.response.pathsend", "path": start.path})
+            self.bytes_sent += start.size
+            self._complete = True
+
+    async def _send_chunks(self, chunks: list[bytes], last: bool) -> None:
+        """Send what is ready, joined where it is small; the end goes with it."""
+        if self._complete:
+            return
+        bodies = _joined(chunks)
+        # One message less; a denial's frames stay as Starlette's tests want them.
+        final = bodies.pop() if last and bodies and self._is_http else b""
+        for body in bodies:
+            await self._send_body(body)
+        if last:
+            await self._send_body(final, more=False)
+            self._complete = True
 
     async def _first_chunk(self, stream: Stream[bytes]) -> None:
         """Wait for the first chunk, or for an exception that can still become a status."""
@@ -162,7 +189,7 @@ class Sender:
         self._watch()
         await stream.wait(timeout)
 
-    async def _send_body(self, body: bytes, *, more: bool) -> None:
+    async def _send_body(self, body: bytes, *, more: bool = True) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
         self.bytes_sent += len(body)
 
@@ -211,6 +238,22 @@ class Sender:
         except (Exception, anyio.get_cancelled_exc_class()):
             # The stream's own error is raised next, whatever became of this.
             logger.debug("the body was cut", exc_info=True)
+
+
+def _joined(chunks: list[bytes]) -> list[bytes]:
+    """Neighbours that are small made one; copying what is large costs more than a message."""
+    if len(chunks) == 1:
+        return chunks if chunks[0] else []
+    bodies: list[bytes] = []
+    start = size = 0
+    for position, chunk in enumerate(chunks, 1):
+        size += len(chunk)
+        if size >= LARGE:
+            bodies.append(b"".join(chunks[start:position]))
+            start, size = position, 0
+    if size:
+        bodies.append(b"".join(chunks[start:]))
+    return bodies
 
 
 class _Unsendable:

@@ -45,7 +45,11 @@ CORE = [
     lines("sync-lines", "200,000 short lines, sync generator", KIT, starlette(80), rounds=3),
     lines("async-lines", "200,000 short lines, async generator", KIT, starlette(15)),
     lines(
-        "yield-sync", "the same through FastAPI `yield`, sync", FASTAPI_KIT, fastapi(80), rounds=3
+        "yield-sync",
+        "the same through FastAPI `yield`, sync",
+        FASTAPI_KIT,
+        fastapi(80, share=1 / 4),
+        rounds=3,
     ),
     lines("yield-async", "the same through FastAPI `yield`, async", FASTAPI_KIT, fastapi(2)),
     Job(
@@ -54,7 +58,7 @@ CORE = [
         bridge,
         1_000_000,
         KIT,
-        starlette(100, share=0.1),
+        starlette(100, share=1 / 20),
         rounds=3,
         same=None,
     ),
@@ -82,7 +86,7 @@ CORE = [
         transfer("MB", MB),
         256 * MIB,
         FASTAPI_KIT,
-        fastapi(3, share=1 / 16),
+        fastapi(3, share=1 / 64),
         url="/file-chunks/{n}.bin",
         rounds=3,
     ),
@@ -140,7 +144,7 @@ FILE_JOBS = [
         transfer("MB", MB),
         256_000_000,
         FILES,
-        (Side("files:starlette", 2, share=1 / 16),),
+        (Side("files:starlette", 2, share=1 / 64),),
         rounds=3,
     ),
     Job(
@@ -214,7 +218,7 @@ FORMAT_JOBS = [
         transfer("rows"),
         500_000,
         FORMATS,
-        (Side("formats:starlette", 35, share=0.2),),
+        (Side("formats:starlette", 35, share=1 / 10),),
         rounds=3,
     ),
     Job(

@@ -124,7 +124,7 @@ def test_the_fallback_reads_back_with_the_email_package(name: str) -> None:
     message = Message()
     message["Content-Disposition"] = value.split("; filename*")[0]
     assert message.get_content_disposition() == "attachment"
-    assert message.get_filename() == found[1].rstrip()
+    assert message.get_filename() == found[1].strip()
 
 
 @given(st.text(st.characters(categories=["Ll", "Lu"]), min_size=1))

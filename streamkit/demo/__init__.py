@@ -1,0 +1,1 @@
+"""The demo: `python -m streamkit` serves it, with the public names of the package only."""

@@ -1,0 +1,314 @@
+"""Bytes with an address: a size, perhaps a validator, and any part of them on demand."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio.to_thread
+
+from streamkit.producers import stream_limiter
+
+__all__ = ["ByteSource", "BytesSource", "FileSource", "PathSource", "SourceInfo"]
+
+T = TypeVar("T")
+
+# Larger reads fall out of the processor's cache before they are sent, smaller ones cost turns.
+READ_SIZE = 256 * 1024
+NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known of a source before it is read.
+
+    `size` in bytes, None if unknown: then there are no ranges. `etag` is the header's value with
+    its quotes, `last_modified` an aware datetime, `media_type` used when the response has none.
+
+        SourceInfo(1024, etag='"v7"', media_type="image/png")
+    """
+
+    size: int | None
+    etag: str | None = None
+    last_modified: datetime | None = None
+    media_type: str | None = None
+
+
+class ByteSource(ABC):
+    """Anything whose bytes can be read from the middle: subclass it for a store of your own.
+
+    A response calls `info` once, `read` for each span it sends, one after the other, and `aclose`
+    once at the end, all from one task. `streamkit.testing.check_source` tests an implementation.
+
+        class Blob(ByteSource):
+            async def info(self):
+                return SourceInfo(len(BLOB), etag='"1"')
+            async def read(self, start, end):
+                yield BLOB[start:end]
+    """
+
+    @abstractmethod
+    async def info(self) -> SourceInfo:
+        """Size and validators; what it raises becomes the response's status."""
+
+    @abstractmethod
+    def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        """Exactly the bytes `start` to `end` (half-open), in chunks of any size.
+
+        `end` is None, for all the rest, only if the size is unknown.
+        """
+
+    async def aclose(self) -> None:  # noqa: B027 (many sources hold nothing)
+        """Release what the source holds; also called when it was never read."""
+
+
+class BytesSource(ByteSource):
+    """Whole bytes in memory. `bytearray` and `memoryview` are copied.
+
+    BytesSource(b"%PDF-1.7 ...", etag='"v7"', media_type="application/pdf")
+    """
+
+    def __init__(
+        self,
+        data: bytes | bytearray | memoryview,
+        *,
+        etag: str | None = None,
+        last_modified: datetime | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"BytesSource takes bytes, got {type(data).__name__}; encode str first")
+        self._data = data if isinstance(data, bytes) else memoryview(data).tobytes()
+        self._info = SourceInfo(len(self._data), etag, last_modified, media_type)
+
+    async def info(self) -> SourceInfo:
+        return self._info
+
+    async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        stop = len(self._data) if end is None else end
+        for position in range(start, stop, READ_SIZE):
+            yield self._data[position : min(position + READ_SIZE, stop)]
+
+
+class PathSource(ByteSource):
+    """A regular file by its path, opened when the response starts and closed with it.
+
+    Size and validators are those of the opened file. The ETag is strong: modification time in
+    nanoseconds and size, so that copies on two hosts with equal times agree. While the page cache
+    has the bytes they are read on the event loop, without a thread hop (Linux); else on a thread.
+
+    Raises, from `info`, `FileNotFoundError` and its kin, `IsADirectoryError`, and `OSError` for a
+    FIFO, device or socket; symlinks are followed.
+
+        MP4StreamingResponse(PathSource("film.mp4", etag='"v7"'))
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        etag: str | None = None,
+        last_modified: datetime | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        # A relative path means the directory of now, and a server that sends it wants it whole.
+        self.path = os.path.abspath(os.fsdecode(path))
+        self._given = SourceInfo(None, etag, last_modified, media_type)
+        self._file: _RegularFile | None = None
+
+    async def info(self) -> SourceInfo:
+        self._file = await _in_thread(partial(_RegularFile.open, self.path))
+        return self._file.info(self._given)
+
+    def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        return (
+            self._open_and_read(start, end) if self._file is None else self._file.read(start, end)
+        )
+
+    async def _open_and_read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        await self.info()
+        async for chunk in self.read(start, end):
+            yield chunk
+
+    async def aclose(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class FileSource(ByteSource):
+    """An open, seekable binary file: served whole from its beginning, wherever it stands.
+
+    A file of the operating system is read as `PathSource` reads, and has the same validators; any
+    other is read on worker threads, and has those given. The file is owned, and closed.
+
+    Raises `TypeError` for a file that is not binary and seekable: stream it with `file_chunks`.
+
+        FileSource(zip_archive.open("film.mp4"))
+    """
+
+    def __init__(
+        self,
+        file: Any,
+        *,
+        etag: str | None = None,
+        last_modified: datetime | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        if not is_seekable(file):
+            raise TypeError(
+                f"FileSource takes a seekable binary file, got {type(file).__name__}; "
+                f"stream any other with file_chunks()"
+            )
+        self._python_file = file
+        self._given = SourceInfo(None, etag, last_modified, media_type)
+        self._inner: _RegularFile | BytesSource | None = None
+
+    async def info(self) -> SourceInfo:
+        file = self._python_file
+        if type(file) is io.BytesIO:
+            # Shares the memory, as long as nobody writes to the file.
+            self._inner = BytesSource(file.getvalue())
+            size = len(file.getbuffer())
+        elif (inner := await _in_thread(partial(_RegularFile.of, file))) is not None:
+            self._inner = inner
+            return inner.info(self._given)
+        else:
+            size = await _in_thread(partial(file.seek, 0, os.SEEK_END))
+        return replace(self._given, size=size)
+
+    def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        if self._inner is None:
+            return self._read_on_threads(start, end)
+        return self._inner.read(start, end)
+
+    async def _read_on_threads(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        while end is None or start < end:
+            size = READ_SIZE if end is None else min(READ_SIZE, end - start)
+            chunk = await _in_thread(partial(_read_at, self._python_file, start, size))
+            if not chunk:
+                return
+            start += len(chunk)
+            yield chunk
+
+    async def aclose(self) -> None:
+        if isinstance(self._python_file, io.BytesIO):
+            self._python_file.close()
+        elif close := getattr(self._python_file, "close", None):
+            await _in_thread(close)
+
+
+def is_seekable(file: Any) -> bool:
+    """Whether a file is binary and can be read from the middle."""
+    return (
+        not isinstance(file, io.TextIOBase)
+        and all(callable(getattr(file, name, None)) for name in ("read", "seek", "seekable"))
+        and bool(file.seekable())
+    )
+
+
+class _RegularFile:
+    """An open file of the operating system, read by position."""
+
+    def __init__(self, fd: int, close: Callable[[], object]) -> None:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(f"is a directory, and only regular files are served: fd {fd}")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("is not a regular file but a FIFO, a device or a socket")
+        self._fd = fd
+        self._close = close
+        self._nowait = NOWAIT is not None
+        self.size = status.st_size
+        self._mtime_ns = status.st_mtime_ns
+
+    @classmethod
+    def open(cls, path: str) -> _RegularFile:
+        # Without O_NONBLOCK, opening a FIFO waits for a writer.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        fd = os.open(path, flags)
+        try:
+            return cls(fd, partial(os.close, fd))
+        except OSError as exc:
+            os.close(fd)
+            raise type(exc)(exc.errno, f"{exc}", path) from None
+
+    @classmethod
+    def of(cls, file: Any) -> _RegularFile | None:
+        """The file behind a Python file, if there is nothing else between the two."""
+        if not isinstance(file, io.FileIO | io.BufferedReader | io.BufferedRandom):
+            return None
+        file.flush()
+        fd = file.fileno()
+        return cls(fd, lambda: None) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+
+    def info(self, given: SourceInfo) -> SourceInfo:
+        return SourceInfo(
+            self.size,
+            given.etag or f'"{self._mtime_ns:x}-{self.size:x}"',
+            given.last_modified or datetime.fromtimestamp(self._mtime_ns / 1e9, UTC),
+            given.media_type,
+        )
+
+    async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        end = self.size if end is None else end
+        while start < end:
+            size = min(READ_SIZE, end - start)
+            chunk = self._read_now(start, size)
+            if chunk is None:
+                chunk = await _in_thread(partial(_pread, self._fd, size, start))
+            if not chunk:
+                return
+            start += len(chunk)
+            yield chunk
+
+    def _read_now(self, start: int, size: int) -> bytes | None:
+        """What the page cache has of it; None if it has nothing, or nobody can tell."""
+        if not self._nowait:
+            return None
+        view = memoryview(_scratch.buffer)[:size]
+        try:
+            return bytes(view[: os.preadv(self._fd, [view], start, NOWAIT or 0)])
+        except BlockingIOError:
+            return None
+        except OSError:
+            # A file system that can't tell: it won't for the next chunk either.
+            self._nowait = False
+            return None
+
+    def close(self) -> None:
+        close, self._close = self._close, lambda: None
+        close()
+
+
+class _Scratch(threading.local):
+    def __init__(self) -> None:
+        self.buffer = bytearray(READ_SIZE)
+
+
+_scratch = _Scratch()
+
+
+def _pread(fd: int, size: int, start: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(fd, size, start)
+    # Windows has no pread; a response reads from one task, so that the position is its own.
+    os.lseek(fd, start, os.SEEK_SET)
+    return os.read(fd, size)
+
+
+def _read_at(file: Any, start: int, size: int) -> bytes:
+    file.seek(start)
+    chunk: bytes = file.read(size)
+    return chunk
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    return await anyio.to_thread.run_sync(function, limiter=stream_limiter())
