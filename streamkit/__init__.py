@@ -5,11 +5,22 @@ from __future__ import annotations
 from streamkit.adapters import async_file_chunks, file_chunks, rechunk, split_lines
 from streamkit.bridge import iterate_from_thread, iterate_in_threadpool, iterate_writes
 from streamkit.encoders import Encoder
-from streamkit.errors import BodyCut, SendTimeout, StreamKitError, StreamStopped
+from streamkit.encoders.multipart import MultipartPart
+from streamkit.encoders.sse import ServerSentEvent
+from streamkit.errors import BodyCut, SendTimeout, SourceError, StreamKitError, StreamStopped
+from streamkit.formats import (
+    CSVStreamingResponse,
+    JSONArrayStreamingResponse,
+    JSONLinesStreamingResponse,
+    MultipartStreamingResponse,
+    SSEStreamingResponse,
+    last_event_id,
+)
 from streamkit.media import (
     AACStreamingResponse,
     ArrowStreamStreamingResponse,
     AVIFStreamingResponse,
+    FileStreamingResponse,
     FLACStreamingResponse,
     GIFStreamingResponse,
     GZIPStreamingResponse,
@@ -34,28 +45,43 @@ from streamkit.media import (
 from streamkit.producers import stream_limiter
 from streamkit.responses import StreamingResponse
 from streamkit.sender import StreamOutcome
+from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, SourceInfo
 
 __all__ = [
     "AACStreamingResponse",
     "AVIFStreamingResponse",
     "ArrowStreamStreamingResponse",
     "BodyCut",
+    "ByteSource",
+    "BytesSource",
+    "CSVStreamingResponse",
     "Encoder",
     "FLACStreamingResponse",
+    "FileSource",
+    "FileStreamingResponse",
     "GIFStreamingResponse",
     "GZIPStreamingResponse",
     "HTMLStreamingResponse",
     "JPEGStreamingResponse",
+    "JSONArrayStreamingResponse",
+    "JSONLinesStreamingResponse",
     "MP3StreamingResponse",
     "MP4StreamingResponse",
     "MPEGTSStreamingResponse",
+    "MultipartPart",
+    "MultipartStreamingResponse",
     "OGGStreamingResponse",
     "OctetStreamStreamingResponse",
     "PDFStreamingResponse",
     "PNGStreamingResponse",
+    "PathSource",
     "PlainTextStreamingResponse",
+    "SSEStreamingResponse",
     "SVGStreamingResponse",
     "SendTimeout",
+    "ServerSentEvent",
+    "SourceError",
+    "SourceInfo",
     "StreamKitError",
     "StreamOutcome",
     "StreamStopped",
@@ -71,6 +97,7 @@ __all__ = [
     "iterate_from_thread",
     "iterate_in_threadpool",
     "iterate_writes",
+    "last_event_id",
     "rechunk",
     "split_lines",
     "stream_limiter",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import errno
+import logging
 import os
 import socket
 import sys
@@ -28,8 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"streamkit demo on http://{name}:{port}/ (Ctrl+C stops it)", flush=True)
     # Seconds that open streams may go on after Ctrl+C.
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     with listener, suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    # Streams that go on longer are cancelled, which is no failure that needs a traceback.
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

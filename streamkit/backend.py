@@ -132,17 +132,32 @@ _asyncio_tasks: set[asyncio.Task[None]] = set()
 
 
 class _AsyncioTask:
-    __slots__ = ("_task",)
+    __slots__ = ("_began", "_function", "_task")
 
     def __init__(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._task = asyncio.get_running_loop().create_task(function())
-        _asyncio_tasks.add(self._task)
-        self._task.add_done_callback(_asyncio_tasks.discard)
+        self._function = function
+        self._began = False
+        self._start()
 
     def cancel(self) -> None:
         self._task.cancel()
 
     kill = cancel
+
+    def _start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        _asyncio_tasks.add(self._task)
+        self._task.add_done_callback(self._ended)
+
+    async def _run(self) -> None:
+        self._began = True
+        await self._function()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        _asyncio_tasks.discard(task)
+        if not self._began and not task.get_loop().is_closed():
+            # A loop that shuts down cancels tasks before their first step, too late to clean up.
+            self._start()
 
 
 class _TrioSignal:

@@ -51,12 +51,17 @@ T = TypeVar("T")
 
 logger = logging.getLogger("streamkit")
 
+_SIZED = frozenset({str, bytes})
 # Turns of the loop that each bring an item until more are taken to follow.
 GROWING_TURNS = 4
 
 
 def _identity(item: Any) -> Any:
     return item
+
+
+def _weigh(item: Any) -> int:
+    return len(item) if type(item) in _SIZED else sys.getsizeof(item)
 
 
 def _no_tail() -> bytes:
@@ -78,7 +83,7 @@ class Stream(AsyncIterator[T], Generic[T]):
         *,
         encode: Callable[[Any], T] = _identity,
         finish: Callable[[], Any] = _no_tail,
-        measure: Callable[[Any], int] = sys.getsizeof,
+        measure: Callable[[Any], int] = _weigh,
         max_buffer: int = 65536,
     ) -> None:
         self.producer = producer
@@ -216,8 +221,9 @@ def iterate_in_threadpool(
     A drop-in for Starlette's function of that name, which takes a thread hop for every item.
 
     `thread_affine`: keep one thread for the whole life of the iterable, as sqlite3 and other
-    thread-bound objects need. `max_buffer`: bytes (by `sys.getsizeof`) the iterable may be ahead
-    of the loop; lower it for items that hold memory elsewhere, such as images. `limiter`: whose
+    thread-bound objects need. `max_buffer`: bytes the iterable may be ahead of the loop, by the
+    length of `str` and bytes and `sys.getsizeof` of other items; lower it for items that hold
+    memory elsewhere, such as images; 1 for one item at a time. `limiter`: whose
     threads to use, by default `stream_limiter()`.
 
     The iterable is closed, on a worker thread, at its end, after an exception and by `aclose()`,
@@ -273,8 +279,8 @@ def iterate_from_thread(
     """Iterate over an async iterable in sync code that runs on a worker thread.
 
     The other way of `iterate_in_threadpool`, for `def` endpoints and sync generators: the
-    iterable is driven by a task on the event loop, at most `max_buffer` bytes (by
-    `sys.getsizeof`) ahead of the thread.
+    iterable is driven by a task on the event loop, at most `max_buffer` bytes ahead of the thread,
+    measured as there.
 
     Close it (it is a context manager as well) to stop early; it closes the async iterable, in
     its task, at the end and after an exception. Raises `RuntimeError` on a thread that anyio did

@@ -12,24 +12,26 @@ T = TypeVar("T")
 
 
 class ThreadSignal:
-    """An event that resets itself, for a waiter which is a thread."""
+    """An event that resets itself, for a waiter which is a thread; one thread sets it."""
 
-    __slots__ = ("_semaphore",)
+    __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._semaphore = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._lock.acquire()
 
     def set(self) -> None:
-        """Wake the waiter; from any thread."""
-        self._semaphore.release()
+        """Wake the waiter."""
+        if self._lock.locked():
+            self._lock.release()
 
     def set_threadsafe(self) -> None:
         """The same: it is made for threads."""
-        self._semaphore.release()
+        self.set()
 
-    def wait(self) -> None:
-        """Block until set, and reset."""
-        self._semaphore.acquire()
+    def wait(self, timeout: float = -1) -> bool:
+        """Block until set, and reset; False when `timeout` seconds passed instead."""
+        return self._lock.acquire(timeout=timeout)
 
 
 class Buffer(Generic[T]):
@@ -51,6 +53,8 @@ class Buffer(Generic[T]):
     """
 
     __slots__ = (
+        "_counted",
+        "_counted_size",
         "_items",
         "_limit",
         "_lock",
@@ -79,6 +83,8 @@ class Buffer(Generic[T]):
         self._wake_writer = wake_writer
         self._lock = threading.Lock()
         self._items: list[T] = []
+        # So many of the items have been measured, to this size.
+        self._counted = self._counted_size = 0
         self._reader_waits = False
         self._reader_rests = False
         self._writer_waits = False
@@ -94,7 +100,8 @@ class Buffer(Generic[T]):
     def writer(self, encode: Callable[[Any], T]) -> Callable[[Any], bool]:
         """A function that encodes an item and adds it; for one producer.
 
-        It returns False when there is no room for another, or nobody wants one.
+        It returns False when there is reason to look up: the reader was waiting, there may be no
+        room for another item, or nobody wants one. `has_room` tells.
         """
         append, measure = self._items.append, self._measure
         # What was added since the producer last looked at what the reader had left.
@@ -108,7 +115,7 @@ class Buffer(Generic[T]):
             if ahead < self._limit and not self._reader_waits:
                 return True
             ahead = self._look_up()
-            return ahead < self._limit
+            return False
 
         return put
 
@@ -127,7 +134,10 @@ class Buffer(Generic[T]):
         return size
 
     def _size(self) -> int:
-        return sum(map(self._measure, self._items)) + len(self._items)
+        fresh = self._items[self._counted :]
+        self._counted += len(fresh)
+        self._counted_size += sum(map(self._measure, fresh)) + len(fresh)
+        return self._counted_size
 
     def has_room(self) -> bool:
         """Whether to produce on; if not, the writer is woken when that changes."""
@@ -166,6 +176,7 @@ class Buffer(Generic[T]):
             # In two steps that leave an item alone which is added between them.
             items = self._items[:most]
             del self._items[: len(items)]
+            self._counted = self._counted_size = 0
             self._reader_rests = False
             wake, self._writer_waits = self._writer_waits, False
         if wake:

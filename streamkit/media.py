@@ -8,13 +8,23 @@ Subclass any of them, or `StreamingResponse`, for a type of your own: `media_typ
 
 from __future__ import annotations
 
-from streamkit.responses import StreamingResponse
+import mimetypes
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Unpack
+
+from starlette.background import BackgroundTask
+
+from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
 __all__ = [
     "AACStreamingResponse",
     "AVIFStreamingResponse",
     "ArrowStreamStreamingResponse",
     "FLACStreamingResponse",
+    "FileStreamingResponse",
     "GIFStreamingResponse",
     "GZIPStreamingResponse",
     "HTMLStreamingResponse",
@@ -173,3 +183,59 @@ class ArrowStreamStreamingResponse(StreamingResponse):
     """Streams what `pyarrow.ipc.new_stream` writes, `application/vnd.apache.arrow.stream`."""
 
     media_type = "application/vnd.apache.arrow.stream"
+
+
+class FileStreamingResponse(StreamingResponse):
+    """Serves a regular file by its path, with ranges, validators and a guessed type.
+
+    `path` may be `str`. The type is guessed from `filename`, or from the path, unless
+    `media_type` is given, and is `application/octet-stream` if nothing is known. The file is
+    opened when the response starts: a missing one raises `FileNotFoundError` before the status
+    line, which an exception handler can make a 404. A path from a URL must be checked first.
+
+        @app.get("/film")
+        def film():
+            return FileStreamingResponse("film.mp4")
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+        background: BackgroundTask | None = None,
+        *,
+        filename: str | None = None,
+        content_disposition_type: str = "attachment",
+        etag: str | None = None,
+        last_modified: datetime | None = None,
+        on_close: OnClose | None = None,
+        **limits: Unpack[ResponseOptions],
+    ) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                f"FileStreamingResponse takes a path, got {type(path).__name__}; "
+                f"for any other content use StreamingResponse"
+            )
+        super().__init__(
+            Path(path),
+            status_code,
+            headers,
+            media_type or self.media_type or _guess_type(filename or os.fspath(path)),
+            background,
+            filename=filename,
+            content_disposition_type=content_disposition_type,
+            etag=etag,
+            last_modified=last_modified,
+            on_close=on_close,
+            **limits,
+        )
+
+
+def _guess_type(name: str) -> str:
+    guessed, encoding = mimetypes.guess_type(name)
+    # What `.tar.gz` holds is a tar archive, but what is sent is gzip.
+    if encoding == "gzip":
+        return "application/gzip"
+    return guessed if guessed is not None and encoding is None else "application/octet-stream"

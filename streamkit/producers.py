@@ -39,8 +39,10 @@ THREADS = 256
 # Seconds that one producer may go on while others wait: for the loop, and for a thread.
 LOOP_SLICE = 0.001
 THREAD_SLICE = 0.01
-# Items a task makes before it looks at the clock, which costs a third of a small item.
-CHECK_EVERY = 16
+# Seconds a thread waits for room before it is given back: less than another hop takes.
+LINGER = 0.001
+# Items made before a look at the clock, which costs a third of a small item.
+CHECK_EVERY = 8
 
 _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit")
 
@@ -139,26 +141,30 @@ class TaskProducer:
         buffer, put = self.buffer, self.buffer.writer(self._work.encode)
         until, unchecked = monotonic() + LOOP_SLICE, CHECK_EVERY
         async for item in self._iterator:
-            if not put(item):
-                while not buffer.has_room():
-                    await self._room.wait()
-                if buffer.stopped:
-                    return
-            elif unchecked:
+            if put(item) and unchecked:
                 unchecked -= 1
-            else:
-                unchecked = CHECK_EVERY
-                if monotonic() > until:
-                    await backend.checkpoint()
-                    until = monotonic() + LOOP_SLICE
+                continue
+            unchecked = CHECK_EVERY
+            if not buffer.has_room():
+                await self._wait_for_room()
+                until = monotonic() + LOOP_SLICE
+            elif monotonic() > until:
+                await backend.checkpoint()
+                until = monotonic() + LOOP_SLICE
+            if buffer.stopped:
+                return
         if tail := self._work.finish():
             buffer.add(tail)
+
+    async def _wait_for_room(self) -> None:
+        while not self.buffer.has_room():
+            await self._room.wait()
 
 
 class ThreadProducer:
     """Drives a sync iterable on worker threads, in bursts.
 
-    A burst keeps its thread while items flow. It ends when the buffer is full, so that slow
+    A burst keeps its thread while items flow. It ends when the buffer stays full, so that slow
     clients hold no threads, and after the item at hand when others have waited for a thread for
     10 ms, so that many sleeping generators share the threads fairly. All bursts run in one
     context; with `thread_affine` there is one burst, which waits on its thread.
@@ -184,6 +190,7 @@ class ThreadProducer:
         self._given_limiter = limiter
         self._context: contextvars.Context | None = None
         self._turn = threading.Lock()
+        self._lingers = False
         self._failure: BaseException | None = None
 
     def start(self, work: Work, reader: backend.Signal | ThreadSignal) -> None:
@@ -194,7 +201,7 @@ class ThreadProducer:
             work.max_buffer,
             work.measure,
             wake_reader=reader.set_threadsafe,
-            wake_writer=self._thread_room.set if self._affine else self._room.set,
+            wake_writer=self._make_room_known,
         )
         self._put = self.buffer.writer(work.encode)
         backend.spawn(self._run)
@@ -243,16 +250,18 @@ class ThreadProducer:
         """Produce until the content is at its end (True) or the thread is to be given back."""
         if self._iterator is None:
             self._iterator = _followed(iter(self.content))
-        buffer, put, affine = self.buffer, self._put, self._affine
-        until = monotonic() + THREAD_SLICE
+        buffer, put = self.buffer, self._put
+        until, unchecked = monotonic() + THREAD_SLICE, CHECK_EVERY
         for item in self._iterator:
-            if not put(item):
-                if not affine:
-                    return buffer.stopped
-                self._wait_for_room()
-                if buffer.stopped:
-                    return True
-            elif monotonic() > until:
+            if put(item) and unchecked:
+                unchecked -= 1
+                continue
+            unchecked = CHECK_EVERY
+            if not buffer.has_room() and not self._wait_for_room():
+                return False
+            if buffer.stopped:
+                return True
+            if monotonic() > until:
                 if self._others_wait():
                     return False
                 until = monotonic() + THREAD_SLICE
@@ -260,9 +269,19 @@ class ThreadProducer:
             buffer.add(tail)
         return True
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self) -> bool:
+        """Wait on the thread: as long as it takes, or for the moment a fast client needs."""
+        self._lingers = True
         while not self.buffer.has_room():
-            self._thread_room.wait()
+            if not self._thread_room.wait(-1 if self._affine else LINGER):
+                break
+        self._lingers = False
+        return self.buffer.has_room()
+
+    def _make_room_known(self) -> None:
+        # Whoever of the two waits next looks for itself before it does, so that a signal
+        # which the other one got is not missed.
+        (self._thread_room if self._lingers else self._room).set()
 
     def _others_wait(self) -> bool:
         return not self._affine and self._limiter.statistics().tasks_waiting > 0

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from inspect import isawaitable
-from typing import Any, TypedDict, Unpack
+from inspect import getattr_static, isawaitable
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import anyio
 import starlette.responses
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from streamkit.bridge import Stream
@@ -45,6 +46,8 @@ class ResponseOptions(TypedDict, total=False):
     keep_alive: float | None
     cleanup_timeout: float | None
     thread_affine: bool
+    error_frames: bool
+    error_detail: Callable[[Exception], str | None] | None
 
 
 class StreamingResponse(starlette.responses.StreamingResponse):
@@ -72,6 +75,9 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     * `cleanup_timeout` (30.0): seconds the content's cleanup may take after the response ended;
       None: as long as it takes.
     * `thread_affine` (False): one thread for a sync iterable's whole life, as sqlite3 needs.
+    * `error_frames` (False): where the format has a frame for errors, send it before the body is
+      cut. Nothing of an exception leaves the process but the detail of an `HTTPException`, or
+      what `error_detail` (None), a function from exception to `str` or None, makes of it.
 
     An exception before the first chunk reaches the app's exception handlers; a later one cuts the
     connection, so that no client takes a part for the whole. Raises `TypeError` for content it
@@ -90,7 +96,10 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     keep_alive: float | None = None
     cleanup_timeout: float | None = 30.0
     thread_affine: bool = False
+    error_frames: bool = False
+    error_detail: Callable[[Exception], str | None] | None = None
     on_close: OnClose | None = None
+    options: ClassVar[type] = ResponseOptions
 
     def __init__(
         self,
@@ -113,6 +122,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
                 self.on_close = on_close
             if media_type is not None:
                 self.media_type = media_type
+            encoder = self._checked_encoder()
             self.status_code = status_code
             self.background = background
             self.init_headers(headers)
@@ -123,44 +133,70 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             self._given = SourceInfo(None, etag, last_modified)
             self._source: ByteSource | None = None
             self._stream: Stream[bytes] | None = None
-            self._take(content, self._make_encoder())
+            self._take(content, encoder)
         except BaseException:
             close_abandoned(content)
             raise
         self._displaced: list[Stream[bytes]] = []
         self._replacement: Any = None
 
-    def _configure(self, options: ResponseOptions) -> None:
+    def _configure(self, options: Mapping[str, Any]) -> None:
+        known = self.options.__annotations__
         for name, value in options.items():
-            if name not in ResponseOptions.__annotations__:
-                known = ", ".join(sorted(ResponseOptions.__annotations__))
+            if name not in known:
                 raise TypeError(
                     f"{type(self).__name__}() got an unexpected keyword argument {name!r}; "
-                    f"the limits are {known}"
+                    f"its options are {', '.join(sorted(known))}"
                 )
             setattr(self, name, value)
         _check_positive("max_buffer", self.max_buffer)
         for name in SECONDS:
             _check_seconds(name, getattr(self, name))
 
-    def _make_encoder(self) -> Encoder[Any]:
-        make = self.encoder
-        encoder = TextEncoder(self.charset) if make is TextEncoder else make()
+    def option(self, name: str) -> Any:
+        """A class attribute that is a function: as it stands there, not bound to the response."""
+        if name in self.__dict__:
+            return self.__dict__[name]
+        found = getattr_static(type(self), name)
+        return found.__func__ if isinstance(found, staticmethod) else found
+
+    def make_encoder(self) -> Encoder[Any]:
+        """A fresh encoder; a format with options of its own overrides this."""
+        make: Callable[[], Encoder[Any]] = self.option("encoder")
+        return TextEncoder(self.charset) if make is TextEncoder else make()
+
+    def _checked_encoder(self) -> Encoder[Any]:
+        encoder = self.make_encoder()
         if not isinstance(encoder, Encoder):
             raise TypeError(
                 f"encoder must give an object with encode(item) and finish(), "
                 f"got {type(encoder).__name__}"
             )
-        self._keep_alive = b""
-        if self.keep_alive is not None:
-            keep_alive = getattr(encoder, "keep_alive", None)
-            if keep_alive is None:
-                raise ValueError(
-                    f"keep_alive={self.keep_alive} needs an encoder with keep_alive(), and "
-                    f"{type(encoder).__name__} has none; plain chunks have no room for one"
-                )
-            self._keep_alive = keep_alive()
+        keep_alive = getattr(encoder, "keep_alive", None)
+        if self.keep_alive is not None and keep_alive is None:
+            raise ValueError(
+                f"keep_alive={self.keep_alive} needs an encoder with keep_alive(), and "
+                f"{type(encoder).__name__} has none; plain chunks have no room for one"
+            )
+        error = getattr(encoder, "error", None)
+        if self.error_frames and error is None:
+            raise ValueError(
+                f"error_frames needs an encoder with error(), and {type(encoder).__name__} has "
+                f"none: its format has no room for an error"
+            )
+        self._keep_alive = keep_alive() if keep_alive and self.keep_alive is not None else b""
+        self._error_frame: Callable[[str, str | None], bytes] = error or _no_frame
         return encoder
+
+    def _frame(self, error: BaseException) -> bytes:
+        """What an error looks like in the body: nothing, unless `error_frames` are wanted."""
+        if not self.error_frames or not isinstance(error, Exception):
+            return b""
+        describe = self.option("error_detail")
+        detail = _public_detail(error) if describe is None else describe(error)
+        if detail is None:
+            return self._error_frame("InternalServerError", "Internal Server Error")
+        return self._error_frame(type(error).__name__, detail)
 
     def _take(self, content: Any, encoder: Encoder[Any]) -> None:
         opened = open_content(
@@ -220,7 +256,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             if "http.response.pathsend" in scope.get("extensions", {}):
                 self._delivery.offer_path()
             start = self._start_planned
-        sender = Sender(scope, receive, send, start, self._limits())
+        sender = Sender(scope, receive, send, start, self._limits(), self._frame)
         outcome, raised = await sender.run(stream)
         try:
             for each in (stream, *self._displaced):
@@ -285,6 +321,15 @@ def _with_cleanup_error(outcome: StreamOutcome, error: BaseException | None) -> 
     # The response has ended otherwise, so that nobody else would ever hear of this.
     logger.error("the content of a response failed while it was stopped", exc_info=error)
     return replace(outcome, error=error)
+
+
+def _no_frame(exc_type: str, detail: str | None) -> bytes:
+    return b""
+
+
+def _public_detail(error: Exception) -> str | None:
+    """What an exception was made to tell clients."""
+    return str(error.detail) if isinstance(error, HTTPException) else None
 
 
 SECONDS = ("first_chunk_timeout", "send_timeout", "keep_alive", "cleanup_timeout")

@@ -78,7 +78,9 @@ class Sender:
         send: Send,
         start: Callable[[], Start | None],
         limits: Limits,
+        frame: Callable[[BaseException], bytes],
     ) -> None:
+        self._frame = frame
         self._receive = receive
         self._raw_send = send
         self._start = start
@@ -146,18 +148,22 @@ class Sender:
                 if start is None:
                     await stream.wait()
                     continue
-                await self._send_start(start)
+                await self._send_start(start, bool(chunks) or finished)
             await self._send_chunks(chunks, finished and stream.error is None)
             if finished and stream.error is not None:
+                await self._send_chunks([self._frame(stream.error)], False)
                 raise stream.error
             if not finished:
                 if not await stream.wait(self._limits.keep_alive):
                     await self._send_body(self._limits.keep_alive_chunk)
                 await stream.settle()
 
-    async def _send_start(self, start: Start) -> None:
+    async def _send_start(self, start: Start, ready: bool) -> None:
         await self._send(start.message)
         self._started = True
+        if not ready and self._limits.keep_alive_chunk:
+            # A silence begins: proxies and `onopen` see that the stream is there.
+            await self._send_body(self._limits.keep_alive_chunk)
         if start.path is not None:
             await self._send({"type": "http.response.pathsend", "path": start.path})
             self.bytes_sent += start.size

@@ -175,8 +175,8 @@ class FileSource(ByteSource):
         file = self._python_file
         if type(file) is io.BytesIO:
             # Shares the memory, as long as nobody writes to the file.
-            self._inner = BytesSource(file.getvalue())
-            size = len(file.getbuffer())
+            data = file.getvalue()
+            self._inner, size = BytesSource(data), len(data)
         elif (inner := await _in_thread(partial(_RegularFile.of, file))) is not None:
             self._inner = inner
             return inner.info(self._given)

@@ -28,8 +28,6 @@ __all__ = ["app"]
 
 MEGABYTE = 1_000_000
 SENTENCE = "Each of these words went out alone, as soon as it was there. "
-
-
 # Browsers then show text as it arrives, instead of gathering some to guess its type.
 NO_SNIFFING = {"x-content-type-options": "nosniff"}
 
@@ -46,7 +44,7 @@ app = FastAPI(title="streamkit demo", dependencies=[Depends(forbid_sniffing)])
 @app.get("/", response_class=HTMLStreamingResponse, include_in_schema=False)
 def index(request: Request) -> Iterator[str]:
     """This page."""
-    yield from render_page(examples(app.routes), str(request.base_url))
+    yield from render_page(examples(app.routes), str(request.url.replace(query="")))
 
 
 @app.get("/drawing.png", response_class=PNGStreamingResponse)
@@ -59,7 +57,7 @@ def drawing() -> Iterator[bytes]:
 
 @app.get("/lines", response_class=PlainTextStreamingResponse)
 def lines() -> Iterator[str]:
-    """Lines from a plain `def` generator, which may block: it runs on a worker thread."""
+    """Lines from a plain def generator, which may block: it runs on a worker thread."""
     for number in range(1, 21):
         yield f"line {number} of 20\n"
         time.sleep(0.1)
@@ -67,7 +65,7 @@ def lines() -> Iterator[str]:
 
 @app.get("/tokens", response_class=PlainTextStreamingResponse)
 async def tokens() -> AsyncIterator[str]:
-    """Words from an `async def` generator, 20 a second, as a language model sends them."""
+    """Words from an async def generator, 20 a second, as a language model sends them."""
     for _ in range(6):
         for word in SENTENCE.split():
             yield f"{word} "
@@ -106,7 +104,7 @@ def archive() -> ZIPStreamingResponse:
 @app.get("/slow-file", response_class=PlainTextStreamingResponse)
 def slow_file() -> PlainTextStreamingResponse:
     """A file that is read slowly. Leave in the middle (Ctrl+C), then look at /open-files: it was
-    closed, and `on_close` was told why."""
+    closed, and on_close was told why."""
 
     def read_slowly() -> Iterator[str]:
         with counted_files.open(Path(__file__)) as file:

@@ -62,7 +62,8 @@ class Reply:
 
 
 def unchunk(body: bytearray) -> bytes:
-    parts, at = [], 0
+    parts: list[bytes] = []
+    at = 0
     while True:
         line = body.index(b"\r\n", at)
         size = int(body[at:line], 16)

@@ -42,7 +42,13 @@ def peak(kind: str, content: str, peers: tuple[Side, ...] = (), **more: Any) -> 
 
 
 CORE = [
-    lines("sync-lines", "200,000 short lines, sync generator", KIT, starlette(80), rounds=3),
+    lines(
+        "sync-lines",
+        "200,000 short lines, sync generator",
+        KIT,
+        starlette(80, share=1 / 4),
+        rounds=3,
+    ),
     lines("async-lines", "200,000 short lines, async generator", KIT, starlette(15)),
     lines(
         "yield-sync",

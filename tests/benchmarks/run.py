@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class Contender:
         try:
             return do(make_samples(self.job.url_for(n)))
         except client.ClientError as error:
+            time.sleep(0.2)  # a server logs an exception after it has answered
             said = self.server.last_words()
             raise Unavailable(f"{error}: {said}" if said else str(error)) from error
 

@@ -1,0 +1,11 @@
+"""A pytest plugin: Starlette's tests import streamkit's class and function instead of its own."""
+
+from __future__ import annotations
+
+import starlette.concurrency
+import starlette.responses
+
+import streamkit
+
+starlette.responses.StreamingResponse = streamkit.StreamingResponse  # type: ignore[misc]
+starlette.concurrency.iterate_in_threadpool = streamkit.iterate_in_threadpool  # type: ignore[assignment]

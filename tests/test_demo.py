@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import builtins
+import io
+import re
+import shlex
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from streamkit import __main__
+from streamkit.demo import app as demo
+from streamkit.demo.png import encode_png, paint_waves
+from streamkit.testing import fetch, stream
+from tests.server import ROOT, Server, free_port, serving, wait_for
+
+PATHS = ["/drawing.png", "/lines", "/tokens", "/megabytes.bin", "/archive.zip", "/slow-file"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """What uvicorn runs on, which serves the demo."""
+    return "asyncio"
+
+
+class Page(HTMLParser):
+    """The tags, links and texts of a page; fails where tags do not match."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+async def fetch_page(app: ASGIApp, path: str = "/", host: str = "testserver") -> Page:
+    response = await fetch(app, path, headers={"host": host})
+    assert (response.status, response.complete) == (200, True)
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    return Page(response.body.decode())
+
+
+@pytest.mark.anyio
+class TestIndexPage:
+    async def test_links_every_live_route(self) -> None:
+        page = await fetch_page(demo.app)
+        assert [f"/{a['href']}" for a in page.attributes("a")] == [*PATHS, "/open-files"]
+
+    async def test_shows_the_source_of_each_route_and_where_it_stands(self) -> None:
+        texts = (await fetch_page(demo.app)).texts
+        for route in demo.app.routes:
+            if not isinstance(route, APIRoute) or not route.include_in_schema:
+                continue
+            [source] = [text for text in texts if text.startswith(f'@app.get("{route.path}"')]
+            name, line = next(t for t in texts[texts.index(source) - 3 :] if ".py:" in t).split(":")
+            lines = (ROOT / name).read_text("utf-8").splitlines()[int(line) - 1 :]
+            assert lines[: len(source.splitlines())] == source.splitlines()
+
+    async def test_shows_commands_for_the_host_that_was_asked(self) -> None:
+        texts = (await fetch_page(demo.app, host="example.org:81")).texts
+        commands = [shlex.split(text) for text in texts if text.startswith("curl")]
+        urls = [f"http://example.org:81{path}" for path in [*PATHS, "/open-files"]]
+        assert [command[:3] for command in commands] == [["curl", "-N", url] for url in urls]
+        # curl writes no binary to a terminal
+        assert commands[0][3:] == ["--output", "drawing.png"]
+        assert commands[1][3:] == []
+
+    async def test_a_hostile_host_stays_text(self) -> None:
+        page = await fetch_page(demo.app, host="x';<script>alert(1)</script>")
+        assert not page.attributes("script")
+
+    async def test_works_under_another_path(self) -> None:
+        app = Starlette(routes=[Mount("/demo", demo.app)])
+        page = await fetch_page(app, "/demo/")
+        assert page.attributes("a")[0]["href"] == "drawing.png"
+        assert any("curl -N http://testserver/demo/lines" in text for text in page.texts)
+
+    async def test_is_accessible_and_loads_nothing_from_elsewhere(self) -> None:
+        page = await fetch_page(demo.app)
+        assert page.attributes("html") == [{"lang": "en"}]
+        assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in (
+            page.attributes("meta")
+        )
+        assert len(page.attributes("h1")) == len(page.attributes("main")) == 1
+        headings = {heading["id"] for heading in page.attributes("h2")}
+        assert {s["aria-labelledby"] for s in page.attributes("section")} == headings
+        # What scrolls sideways can be scrolled with the keyboard, and has a name.
+        assert all(pre["tabindex"] == "0" and pre["aria-label"] for pre in page.attributes("pre"))
+        assert [link["href"] for link in page.attributes("link")] == ["data:,"]
+        assert not {"script", "img", "iframe"} & {tag for tag, _ in page.tags}
+        assert any("color-scheme: light dark" in text for text in page.texts)
+
+
+@pytest.mark.anyio
+class TestRoutes:
+    async def test_the_drawing_is_a_png_that_grows_line_by_line(self) -> None:
+        async with stream(demo.app, "/drawing.png") as client:
+            assert client.headers["content-type"] == "image/png"
+            chunks = [chunk async for chunk in client]
+        assert len(chunks) > 50
+        assert chunks[-1].at - chunks[0].at > 1
+        width, height, pixels = decode_png(b"".join(chunks))
+        assert (width, height) == (320, 200)
+        assert pixels == b"".join(paint_waves(320, 200))
+
+    async def test_lines_come_one_by_one_from_a_thread(self) -> None:
+        async with stream(demo.app, "/lines") as client:
+            assert client.headers["content-type"] == "text/plain; charset=utf-8"
+            assert client.headers["x-content-type-options"] == "nosniff"
+            assert await anext(client) == b"line 1 of 20\n"
+            second = await anext(client)
+            assert second == b"line 2 of 20\n"
+            assert second.at < 1
+
+    async def test_tokens_come_20_a_second(self) -> None:
+        async with stream(demo.app, "/tokens") as client:
+            tokens = [await anext(client) for _ in range(11)]
+        assert tokens[:3] == [b"Each ", b"of ", b"these "]
+        assert tokens[10].at - tokens[0].at >= 0.45
+
+    async def test_the_download_is_100_mb_under_its_name(self) -> None:
+        received = 0
+        async with stream(demo.app, "/megabytes.bin", record=False) as client:
+            assert client.headers["content-length"] == "100000000"
+            assert client.headers["content-type"] == "application/octet-stream"
+            disposition = client.headers["content-disposition"]
+            async for chunk in client:
+                received += len(chunk)
+        assert received == 100_000_000
+        assert disposition.startswith("attachment; filename=")
+        assert "filename*=UTF-8''hundert%20Megabyte%20f%C3%BCr%20%C3%96l.bin" in disposition
+
+    async def test_the_archive_unpacks(self) -> None:
+        response = await fetch(demo.app, "/archive.zip")
+        assert response.headers["content-type"] == "application/zip"
+        with zipfile.ZipFile(io.BytesIO(response.body)) as archive:
+            assert archive.testzip() is None
+            assert len(archive.namelist()) == 30
+            assert archive.read("report-7.txt") == b"report 7\n" * 1000
+
+    async def test_the_slow_file_is_closed_when_the_client_leaves(self) -> None:
+        async with stream(demo.app, "/slow-file") as client:
+            assert (await anext(client)).startswith(b'"""The demo\'s live routes')
+            assert (await fetch(demo.app, "/open-files")).body.startswith(b"open files: 1\n")
+        report = (await fetch(demo.app, "/open-files")).body.decode()
+        assert re.fullmatch(
+            r"open files: 0\nlast outcome: disconnect after \d\.\d s, \d+ bytes sent\n", report
+        )
+
+    async def test_the_documentation_shows_each_media_type(self) -> None:
+        paths = demo.app.openapi()["paths"]
+        types = {path: list(paths[path]["get"]["responses"]["200"]["content"]) for path in PATHS}
+        assert types["/drawing.png"] == ["image/png"]
+        assert types["/megabytes.bin"] == ["application/octet-stream"]
+        assert types["/archive.zip"] == ["application/zip"]
+        assert types["/slow-file"] == ["text/plain"]
+
+
+def test_png_lines_are_complete_before_the_next_one_is_painted() -> None:
+    painted: list[int] = []
+
+    def lines() -> Any:
+        for number in range(3):
+            painted.append(number)
+            yield bytes([number] * 6)
+
+    chunks = encode_png(2, 3, lines())
+    assert next(chunks).startswith(b"\x89PNG\r\n\x1a\n")
+    assert painted == []
+    deflated = next(chunks)[8:-4]
+    assert painted == [0]
+    assert zlib.decompressobj().decompress(deflated) == b"\0" + bytes(6)
+
+
+def decode_png(data: bytes) -> tuple[int, int, bytes]:
+    """The size and pixels of an RGB picture without filters; checks every checksum."""
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    chunks, position = [], 8
+    while position < len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        kind, body = data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
+        (checksum,) = struct.unpack_from(">I", data, position + 8 + length)
+        assert checksum == zlib.crc32(kind + body)
+        chunks.append((kind, body))
+        position += length + 12
+    assert chunks[0][0] == b"IHDR"
+    assert chunks[-1] == (b"IEND", b"")
+    width, height = struct.unpack(">II", chunks[0][1][:8])
+    lines = zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
+    stride = 1 + 3 * width
+    assert len(lines) == stride * height
+    assert not any(lines[::stride])
+    return width, height, b"".join(lines[y * stride + 1 : (y + 1) * stride] for y in range(height))
+
+
+@pytest.fixture(scope="module")
+def served() -> Any:
+    with serving(["streamkit", "--port={port}"]) as server:
+        yield server
+
+
+class TestCommand:
+    def test_says_where_it_serves(self, served: Server) -> None:
+        line = f"streamkit demo on http://127.0.0.1:{served.port}/ (Ctrl+C stops it)\n"
+        wait_for(lambda: served.log() == line, "the first line")
+
+    def test_shows_commands_that_work(self, served: Server) -> None:
+        page = Page(served.fetch("/").body.decode())
+        commands = [text for text in page.texts if text.startswith("curl")]
+        assert commands[1] == f"curl -N http://127.0.0.1:{served.port}/lines"
+
+    @pytest.mark.parametrize("path", ["/lines", "/tokens", "/drawing.png", "/archive.zip"])
+    def test_chunks_arrive_over_time(self, served: Server, path: str) -> None:
+        with served.connect(path) as client:
+            while len(client.arrivals) < 4:
+                assert client.receive()
+        assert client.arrivals[-1] - client.arrivals[0] > 0.01
+
+    def test_a_client_that_leaves_leaves_no_file_open(self, served: Server) -> None:
+        with served.connect("/slow-file") as client:
+            client.receive_until(b"The demo's live routes")
+            assert served.fetch("/open-files").body.startswith(b"open files: 1\n")
+        wait_for(
+            lambda: b"open files: 0\nlast outcome: disconnect" in served.fetch("/open-files").body,
+            "the end of the response",
+        )
+
+    def test_says_in_one_line_that_the_port_is_taken(self, served: Server) -> None:
+        ended = run("--port", str(served.port))
+        assert ended.returncode == 1
+        assert ended.stdout == ""
+        assert ended.stderr == (
+            f"streamkit: port {served.port} on 127.0.0.1 is taken; choose another with --port\n"
+        )
+
+    def test_says_in_one_line_that_an_address_is_not_here(self) -> None:
+        ended = run("--host", "no-such-host.invalid", "--port", "0")
+        assert ended.returncode == 1
+        assert ended.stderr.startswith("streamkit: can't listen on no-such-host.invalid port 0: ")
+        assert ended.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize("port", ["-1", "65536", "http"])
+    def test_refuses_what_is_no_port(self, port: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            __main__.main([f"--port={port}"])
+        assert f"a port is a number from 0 to 65535, got '{port}'" in capsys.readouterr().err
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+    def test_ctrl_c_ends_it_quietly_with_a_stream_open(self) -> None:
+        with serving(["streamkit", "--port={port}"]) as server:
+            with server.connect("/tokens") as client:
+                client.receive_until(b"Each")
+                server.process.send_signal(signal.SIGINT)
+                assert server.process.wait(10) == 0
+            first, *rest = server.log().splitlines()
+            assert first.startswith("streamkit demo on")
+            assert rest == [
+                "ERROR:    Cancel 1 running task(s), timeout graceful shutdown exceeded"
+            ]
+
+    @pytest.mark.parametrize("missing", ["uvicorn", "fastapi"])
+    def test_says_what_to_install_where_a_package_is_missing(
+        self, missing: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in [name for name in sys.modules if name.startswith("streamkit.demo")]:
+            monkeypatch.delitem(sys.modules, name)
+        hide(missing, monkeypatch)
+        with pytest.raises(SystemExit) as caught:
+            __main__.main(["--port", str(free_port())])
+        assert caught.value.code == (
+            f"streamkit: the demo needs {missing}: pip install 'streamkit[demo]'"
+        )
+
+    @pytest.mark.parametrize(
+        ("host", "url"), [("127.0.0.1", "http://127.0.0.1:"), ("::1", "http://[::1]:")]
+    )
+    def test_serves_on_the_address_it_is_given(
+        self,
+        host: str,
+        url: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def run_until_interrupted(self: Any, sockets: list[socket.socket]) -> None:
+            assert sockets[0].getsockname()[0] == host
+            raise KeyboardInterrupt
+
+        if host == "::1" and not has_ipv6():
+            pytest.skip("no IPv6 on this host")
+        monkeypatch.setattr("uvicorn.Server.run", run_until_interrupted)
+        __main__.main([f"--host={host}", "--port=0"])
+        assert capsys.readouterr().out.startswith(f"streamkit demo on {url}")
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "streamkit", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
+
+
+def hide(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make importing a module fail as if it were not installed."""
+    real_import = builtins.__import__
+
+    def refuse(name: str, *arguments: Any) -> Any:
+        if name.partition(".")[0] == module:
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+        return real_import(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)

@@ -1,0 +1,216 @@
+"""The same streams on every server: what is on the wire, and what the content is told."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from uuid import uuid4
+
+import anyio
+import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route, Router
+
+from streamkit import StreamingResponse
+from tests.server import Server, serving, wait_for
+
+UVICORN = ["uvicorn", "--port={port}", "--log-level=warning"]
+HYPERCORN = ["hypercorn", "--bind=127.0.0.1:{port}", "--log-level=warning"]
+GRANIAN = ["granian", "--interface=asgi", "--port={port}", "--no-ws", "--log-level=warning"]
+APP = "tests.test_servers:app"
+SERVERS = {
+    "uvicorn-h11-asyncio": [*UVICORN, "--http=h11", "--loop=asyncio", APP],
+    "uvicorn-h11-uvloop": [*UVICORN, "--http=h11", "--loop=uvloop", APP],
+    "uvicorn-httptools-asyncio": [*UVICORN, "--http=httptools", "--loop=asyncio", APP],
+    "uvicorn-httptools-uvloop": [*UVICORN, "--http=httptools", "--loop=uvloop", APP],
+    "hypercorn-asyncio": [*HYPERCORN, "--worker-class=asyncio", APP],
+    "hypercorn-trio": [*HYPERCORN, "--worker-class=trio", APP],
+    "granian-asyncio": [*GRANIAN, "--loop=asyncio", APP],
+    "granian-uvloop": [*GRANIAN, "--loop=uvloop", APP],
+}
+
+# What a content does, step by step: it yields bytes, sleeps seconds, raises exceptions.
+Step = bytes | float | Exception
+
+
+def bytes_of_all_sizes() -> list[bytes]:
+    source = random.Random(7)
+    return [source.randbytes(size) for size in (1, 0, 70_000, 3, 300_000, *range(500))]
+
+
+PLAYS: dict[str, Callable[[str], Iterable[Step]]] = {
+    "all": lambda key: bytes_of_all_sizes(),
+    "ticks": lambda key: itertools.cycle([b"tick\n", 0.01]),
+    "silent": lambda key: itertools.cycle([b"tick\n", 0.5]),
+    "flood": lambda key: itertools.repeat(b"flood" * 1000),
+    "fails-late": lambda key: [b"first\n", 0.05, ValueError(f"late {key}")],
+    "fails-in-a-burst": lambda key: [b"first\n", b"second\n", ValueError(f"late {key}")],
+    "fails-early": lambda key: [ValueError(f"early {key}")],
+    "not-found": lambda key: [HTTPException(404, f"no {key}")],
+}
+
+diary: defaultdict[str, list[str]] = defaultdict(list)
+
+
+def play_sync(steps: Iterable[Step], entries: list[str]) -> Iterator[bytes]:
+    entries.append("opened")
+    try:
+        for step in steps:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, float):
+                time.sleep(step)
+            else:
+                yield step
+    finally:
+        entries.append("closed")
+
+
+async def play_async(steps: Iterable[Step], entries: list[str]) -> AsyncIterator[bytes]:
+    entries.append("opened")
+    try:
+        for step in steps:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, float):
+                await anyio.sleep(step)
+            else:
+                yield step
+    finally:
+        await anyio.sleep(0.01)
+        entries.append("closed")
+
+
+async def endpoint(request: Request) -> StreamingResponse:
+    key, params = request.query_params["key"], request.path_params
+    entries, steps = diary[key], PLAYS[params["play"]](key)
+    return StreamingResponse(
+        play_sync(steps, entries) if params["flavour"] == "sync" else play_async(steps, entries),
+        on_close=lambda outcome: entries.append(outcome.reason),
+    )
+
+
+async def read_diary(request: Request) -> JSONResponse:
+    return JSONResponse(diary[request.query_params["key"]])
+
+
+class PassOn(BaseHTTPMiddleware):
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+
+routes = [Route("/{flavour}/{play}", endpoint)]
+app = Router(
+    [
+        Route("/diary", read_diary),
+        Mount("/plain", Starlette(routes=routes)),
+        Mount("/behind", Starlette(routes=routes, middleware=[Middleware(PassOn)])),
+    ]
+)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with serving(SERVERS[request.param]) as server:
+        yield server
+
+
+@pytest.fixture(params=["plain/sync", "plain/async", "behind/sync", "behind/async"])
+def place(request: pytest.FixtureRequest) -> str:
+    return f"/{request.param}"
+
+
+@pytest.fixture
+def key() -> str:
+    return uuid4().hex
+
+
+def entries_of(server: Server, key: str) -> list[str]:
+    """What happened to a content, as soon as its response has ended."""
+
+    def look() -> list[str]:
+        found = re.findall(r'"([\w-]+)"', server.fetch(f"/diary?key={key}").body.decode())
+        return found if found and found[-1] not in ("opened", "closed") else []
+
+    return wait_for(look, "the end of the response")
+
+
+def test_all_bytes_arrive(server: Server, place: str, key: str) -> None:
+    reply = server.fetch(f"{place}/all?key={key}")
+    assert (reply.status, reply.complete) == (200, True)
+    assert reply.body == b"".join(bytes_of_all_sizes())
+    assert entries_of(server, key) == ["opened", "closed", "complete"]
+
+
+def test_chunks_arrive_as_they_are_made(server: Server, place: str, key: str) -> None:
+    with server.connect(f"{place}/ticks?key={key}") as client:
+        wait_for(lambda: client.receive() and client.raw.count(b"tick") >= 5, "five ticks")
+        assert len(client.arrivals) >= 4
+        assert not client.raw.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("play", ["ticks", "silent", "flood"])
+def test_content_is_closed_when_the_client_leaves(
+    server: Server, place: str, play: str, key: str
+) -> None:
+    start = server.log_size()
+    with server.connect(f"{place}/{play}?key={key}") as client:
+        client.receive_until(b"tick" if play != "flood" else b"flood")
+    assert entries_of(server, key) == ["opened", "closed", "disconnect"]
+    assert server.log(start) == ""
+
+
+@pytest.mark.parametrize("play", ["fails-late", "fails-in-a-burst"])
+def test_an_error_after_the_first_chunk_cuts_the_body(
+    server: Server, place: str, play: str, key: str
+) -> None:
+    start = server.log_size()
+    reply = server.fetch(f"{place}/{play}?key={key}")
+    assert reply.status == 200
+    assert reply.body.startswith(b"first\n")
+    assert not reply.complete
+    assert entries_of(server, key) == ["opened", "closed", "error"]
+    assert_logged_once(server, start, f"late {key}")
+
+
+def test_an_error_before_the_first_chunk_is_a_500(server: Server, place: str, key: str) -> None:
+    start = server.log_size()
+    reply = server.fetch(f"{place}/fails-early?key={key}")
+    assert (reply.status, reply.complete) == (500, True)
+    assert entries_of(server, key) == ["opened", "closed", "error"]
+    assert_logged_once(server, start, f"early {key}")
+
+
+def test_an_http_exception_before_the_first_chunk_has_its_status(
+    server: Server, place: str, key: str
+) -> None:
+    start = server.log_size()
+    reply = server.fetch(f"{place}/not-found?key={key}")
+    assert (reply.status, reply.body, reply.complete) == (404, f"no {key}".encode(), True)
+    assert entries_of(server, key) == ["opened", "closed", "error"]
+    assert server.log(start) == ""
+
+
+def test_head_sends_no_body_and_starts_no_content(server: Server, place: str, key: str) -> None:
+    reply = server.fetch(f"{place}/ticks?key={key}", "HEAD")
+    assert (reply.status, reply.complete) == (200, True)
+    assert entries_of(server, key) == ["complete"]
+
+
+def assert_logged_once(server: Server, start: int, message: str) -> None:
+    """The stream's own error, and nothing of how its body was cut."""
+    wait_for(lambda: message in server.log(start), f"{message!r} in the log")
+    log = server.log(start)
+    assert log.count(f"ValueError: {message}") == 1, log
+    assert log.count("Traceback (most recent call last)") == 1, log
+    assert "During handling" not in log, log
+    assert "direct cause" not in log, log
