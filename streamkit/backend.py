@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Signal", "Task", "checkpoint", "make_signal", "run_somewhere", "spawn"]
 
+Function = Callable[[], Coroutine[Any, Any, None]]
+
 
 class Signal(Protocol):
     """An event that resets itself: one waiter, any number of setters."""
@@ -63,9 +65,12 @@ def make_signal() -> Signal:
     return _TrioSignal() if _in_trio() else _AsyncioSignal()
 
 
-def spawn(function: Callable[[], Coroutine[Any, Any, None]]) -> Task:
-    """Run `function` in a task of its own; it must handle its own exceptions."""
-    return _TrioTask(function) if _in_trio() else _AsyncioTask(function)
+def spawn(function: Function, cleanup: Function | None = None) -> Task:
+    """Run `function`, then `cleanup`, in a task of its own; they handle their own exceptions.
+
+    A `cancel` that `function` has not noticed does not reach `cleanup`.
+    """
+    return _TrioTask(function, cleanup) if _in_trio() else _AsyncioTask(function, cleanup)
 
 
 async def checkpoint() -> None:
@@ -78,7 +83,7 @@ async def checkpoint() -> None:
         await asyncio.sleep(0)
 
 
-def run_somewhere(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run_somewhere(function: Function) -> None:
     """Run `function` on the loop of this thread, or of the thread that started this one.
 
     Without either, a loop is made for it.
@@ -132,10 +137,11 @@ _asyncio_tasks: set[asyncio.Task[None]] = set()
 
 
 class _AsyncioTask:
-    __slots__ = ("_began", "_function", "_task")
+    __slots__ = ("_began", "_cleanup", "_function", "_task")
 
-    def __init__(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, function: Function, cleanup: Function | None) -> None:
         self._function = function
+        self._cleanup = cleanup
         self._began = False
         self._start()
 
@@ -152,6 +158,9 @@ class _AsyncioTask:
     async def _run(self) -> None:
         self._began = True
         await self._function()
+        # asyncio cancels a task at its very next step: no cancellation can come late here.
+        if self._cleanup is not None:
+            await self._cleanup()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         _asyncio_tasks.discard(task)
@@ -198,12 +207,12 @@ class _TrioSignal:
 class _TrioTask:
     __slots__ = ("_scope", "_shield")
 
-    def __init__(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, function: Function, cleanup: Function | None) -> None:
         import trio
 
         self._scope = trio.CancelScope()
         self._shield = trio.CancelScope()
-        trio.lowlevel.spawn_system_task(self._run, function, context=copy_context())
+        trio.lowlevel.spawn_system_task(self._run, function, cleanup, context=copy_context())
 
     def cancel(self) -> None:
         self._scope.cancel()
@@ -211,16 +220,20 @@ class _TrioTask:
     def kill(self) -> None:
         self._shield.cancel()
 
-    async def _run(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _run(self, function: Function, cleanup: Function | None) -> None:
         with self._scope, self._shield:
             await _cancelled_once(function(), self._shield)
+            if cleanup is not None:
+                # trio keeps a cancellation that met no checkpoint for the next one.
+                self._shield.shield = True
+                await cleanup()
 
 
 @types.coroutine
 def _cancelled_once(
     coroutine: Coroutine[Any, Any, None], shield: trio.CancelScope
 ) -> Generator[Any, Any, None]:
-    """Drive `coroutine`, and shut `shield` as soon as a cancellation has been delivered.
+    """Drive `coroutine`, and shut `shield` as soon as it waits again after a cancellation.
 
     trio cancels at every checkpoint of a cancelled scope, asyncio once: this makes them alike,
     so that `finally: await ...` in a user's generator works on both.
@@ -229,11 +242,16 @@ def _cancelled_once(
 
     step: Callable[[Any], Any] = coroutine.send
     argument: Any = None
+    cancelled = False
     while True:
         try:
             trap = step(argument)
         except StopIteration:
             return
+        if cancelled:
+            # Not before: until the cancellation has passed trio's own scopes, such as the one in
+            # `checkpoint()`, they must see that it is not theirs to swallow.
+            shield.shield = True
         step = coroutine.send
         try:
             argument = yield trap
@@ -241,4 +259,4 @@ def _cancelled_once(
             step, argument = coroutine.throw, exc
         # trio resumes a task with an Outcome, which its innermost trap unwraps.
         if isinstance(getattr(argument, "error", argument), trio.Cancelled):
-            shield.shield = True
+            cancelled = True

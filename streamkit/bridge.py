@@ -89,6 +89,7 @@ class Stream(AsyncIterator[T], Generic[T]):
         self.producer = producer
         self.work = Work(encode, finish, measure, max_buffer)
         self.started = False
+        self._closed = False
         self._items: AsyncGenerator[T, None] | None = None
 
     def start(self) -> None:
@@ -136,7 +137,7 @@ class Stream(AsyncIterator[T], Generic[T]):
         """Wait until something is there or the end is reached; False after `timeout` seconds."""
         until = math.inf if timeout is None else monotonic() + timeout
         while self.producer.buffer.is_idle():
-            left = None if timeout is None else until - monotonic()
+            left = None if timeout is None else max(0.0, until - monotonic())
             if not await self.signal.wait(left) and monotonic() >= until:
                 return not self.idle
         return True
@@ -150,13 +151,14 @@ class Stream(AsyncIterator[T], Generic[T]):
 
         Cancelling the caller does not cut that short: the cancellation is raised afterwards.
         """
+        self._closed = True
         if not self.started:
             self.start()
         if not self.finished:
             self.producer.stop()
-            await self._closed(math.inf if timeout is None else timeout)
+            await self._wait_closed(math.inf if timeout is None else timeout)
 
-    async def _closed(self, timeout: float) -> None:
+    async def _wait_closed(self, timeout: float) -> None:
         until = monotonic() + timeout
         cancellation: BaseException | None = None
         with anyio.CancelScope(shield=True):
@@ -184,6 +186,8 @@ class Stream(AsyncIterator[T], Generic[T]):
         return self.__aiter__().__anext__()  # type: ignore[return-value]
 
     async def _iterate(self) -> AsyncGenerator[T, None]:
+        if self._closed:
+            return
         self.start()
         try:
             while True:
@@ -339,6 +343,15 @@ class ThreadIterator(Iterator[T]):
             if buffer.is_idle():
                 self._signal.wait()
         buffer.take()
+
+    def __del__(self) -> None:
+        if not self._stream.started or self._stream.finished:
+            return
+        try:
+            self.close()
+        except RuntimeError:
+            # The garbage collector came by on a thread that can't wait for the loop.
+            self._stream.producer.buffer.stop()
 
     def _start(self) -> None:
         if self._stream.started:

@@ -42,7 +42,7 @@ THREAD_SLICE = 0.01
 # Seconds a thread waits for room before it is given back: less than another hop takes.
 LINGER = 0.001
 # Items made before a look at the clock, which costs a third of a small item.
-CHECK_EVERY = 8
+CHECK_EVERY = 16
 
 _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit")
 
@@ -100,6 +100,7 @@ class TaskProducer:
         self.content = content
         self._iterator: AsyncIterator[Any] | None = None
         self._pumping = False
+        self._failure: BaseException | None = None
 
     def start(self, work: Work, reader: backend.Signal | ThreadSignal) -> None:
         self._work = work
@@ -110,7 +111,7 @@ class TaskProducer:
             wake_reader=reader.set,
             wake_writer=room.set_threadsafe if isinstance(reader, ThreadSignal) else room.set,
         )
-        self._task = backend.spawn(self._run)
+        self._task = backend.spawn(self._run, self._close)
 
     def stop(self) -> None:
         self.buffer.stop()
@@ -123,7 +124,6 @@ class TaskProducer:
         self._task.kill()
 
     async def _run(self) -> None:
-        error: BaseException | None = None
         try:
             if not self.buffer.stopped:
                 self._pumping = True
@@ -131,24 +131,29 @@ class TaskProducer:
         except GeneratorExit:
             raise
         except BaseException as exc:
-            error = exc
+            # That it was cancelled, as `stop` asks for, is no failure.
+            asked = self.buffer.stopped and isinstance(exc, anyio.get_cancelled_exc_class())
+            self._failure = None if asked else exc
         self._pumping = False
+
+    async def _close(self) -> None:
         closing = await _close_async(self._iterator, self.content)
-        self.buffer.finish(error or closing)
+        self.buffer.finish(self._failure or closing)
 
     async def _pump(self) -> None:
         self._iterator = aiter(self.content)
         buffer, put = self.buffer, self.buffer.writer(self._work.encode)
         until, unchecked = monotonic() + LOOP_SLICE, CHECK_EVERY
         async for item in self._iterator:
-            if put(item) and unchecked:
-                unchecked -= 1
-                continue
-            unchecked = CHECK_EVERY
-            if not buffer.has_room():
+            if put(item):
+                if unchecked:
+                    unchecked -= 1
+                    continue
+                unchecked = CHECK_EVERY
+            elif not buffer.has_room():
                 await self._wait_for_room()
                 until = monotonic() + LOOP_SLICE
-            elif monotonic() > until:
+            if monotonic() > until:
                 await backend.checkpoint()
                 until = monotonic() + LOOP_SLICE
             if buffer.stopped:
@@ -204,6 +209,9 @@ class ThreadProducer:
             wake_writer=self._make_room_known,
         )
         self._put = self.buffer.writer(work.encode)
+        self._wake_task = (
+            self._room.set_threadsafe if isinstance(reader, ThreadSignal) else self._room.set
+        )
         backend.spawn(self._run)
 
     def stop(self) -> None:
@@ -253,11 +261,12 @@ class ThreadProducer:
         buffer, put = self.buffer, self._put
         until, unchecked = monotonic() + THREAD_SLICE, CHECK_EVERY
         for item in self._iterator:
-            if put(item) and unchecked:
-                unchecked -= 1
-                continue
-            unchecked = CHECK_EVERY
-            if not buffer.has_room() and not self._wait_for_room():
+            if put(item):
+                if unchecked:
+                    unchecked -= 1
+                    continue
+                unchecked = CHECK_EVERY
+            elif not buffer.has_room() and not self._wait_for_room():
                 return False
             if buffer.stopped:
                 return True
@@ -281,10 +290,11 @@ class ThreadProducer:
     def _make_room_known(self) -> None:
         # Whoever of the two waits next looks for itself before it does, so that a signal
         # which the other one got is not missed.
-        (self._thread_room if self._lingers else self._room).set()
+        (self._thread_room.set if self._lingers else self._wake_task)()
 
     def _others_wait(self) -> bool:
-        return not self._affine and self._limiter.statistics().tasks_waiting > 0
+        # Or may do so soon: `statistics()` knows better, but can't be called on a thread.
+        return not self._affine and self._limiter.available_tokens < 1
 
 
 class WriteProducer(ThreadProducer):
@@ -307,10 +317,10 @@ class WriteProducer(ThreadProducer):
         return True
 
     def _put_chunk(self, chunk: bytes) -> None:
-        if not self._put(chunk):
+        if not self.buffer.stopped and not self._put(chunk):
             self._wait_for_room()
-            if self.buffer.stopped:
-                raise StreamStopped("nobody reads what is written here any more")
+        if self.buffer.stopped:
+            raise StreamStopped("nobody reads what is written here any more")
 
 
 class _BufferFile(io.RawIOBase):

@@ -24,6 +24,8 @@ logger = logging.getLogger("streamkit")
 LARGE = 65536
 # Seconds that telling a middleware of a failure may take.
 SPOIL_TIMEOUT = 1.0
+# Seconds that the last message may take once the client is said to have left.
+LAST_TIMEOUT = 1.0
 
 Reason = Literal["complete", "disconnect", "error", "timeout", "cancelled"]
 
@@ -93,6 +95,7 @@ class Sender:
         self._watcher: backend.Task | None = None
         self._scope: anyio.CancelScope
         self._started = False
+        self._ending = False
         self._complete = False
         self.bytes_sent = 0
 
@@ -142,7 +145,7 @@ class Sender:
             chunks = stream.take(None if finished else most)
             most = None
             if finished and stream.error is not None and not (chunks or self._started):
-                raise stream.error
+                raise _failure(stream.error)
             if not self._started:
                 start = self._start()
                 if start is None:
@@ -152,7 +155,7 @@ class Sender:
             await self._send_chunks(chunks, finished and stream.error is None)
             if finished and stream.error is not None:
                 await self._send_chunks([self._frame(stream.error)], False)
-                raise stream.error
+                raise _failure(stream.error)
             if not finished:
                 if not await stream.wait(self._limits.keep_alive):
                     await self._send_body(self._limits.keep_alive_chunk)
@@ -165,6 +168,7 @@ class Sender:
             # A silence begins: proxies and `onopen` see that the stream is there.
             await self._send_body(self._limits.keep_alive_chunk)
         if start.path is not None:
+            self._ending = True
             await self._send({"type": "http.response.pathsend", "path": start.path})
             self.bytes_sent += start.size
             self._complete = True
@@ -179,6 +183,7 @@ class Sender:
         for body in bodies:
             await self._send_body(body)
         if last:
+            self._ending = True
             await self._send_body(final, more=False)
             self._complete = True
 
@@ -227,7 +232,11 @@ class Sender:
         except Exception:
             logger.debug("receive() failed: disconnects go unnoticed", exc_info=True)
             return
-        self._scope.cancel()
+        if self._ending:
+            # hypercorn says so while it still handles the last message: it must not be cancelled.
+            self._scope.deadline = anyio.current_time() + LAST_TIMEOUT
+        else:
+            self._scope.cancel()
 
     async def _spoil(self, error: BaseException) -> None:
         """Send a chunk that can't be sent.
@@ -244,6 +253,15 @@ class Sender:
         except (Exception, anyio.get_cancelled_exc_class()):
             # The stream's own error is raised next, whatever became of this.
             logger.debug("the body was cut", exc_info=True)
+
+
+def _failure(error: BaseException) -> BaseException:
+    """What to raise for a content's error: task groups take a cancellation for a clean end."""
+    if not isinstance(error, anyio.get_cancelled_exc_class()):
+        return error
+    failure = RuntimeError("the content was cancelled, but not by its response")
+    failure.__cause__ = error
+    return failure
 
 
 def _joined(chunks: list[bytes]) -> list[bytes]:
