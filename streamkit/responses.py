@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from inspect import getattr_static, isawaitable
+from inspect import isawaitable
 from typing import Any, ClassVar, TypedDict, Unpack
 
 import anyio
@@ -100,6 +100,8 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     error_detail: Callable[[Exception], str | None] | None = None
     on_close: OnClose | None = None
     options: ClassVar[type] = ResponseOptions
+    _keep_alive = b""
+    _error_frame: Callable[[str, str | None], bytes]
 
     def __init__(
         self,
@@ -129,8 +131,9 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             if filename is not None:
                 disposition = content_disposition(filename, content_disposition_type)
                 self.headers.setdefault("content-disposition", disposition)
-            Validators.of(etag, last_modified)
-            self._given = SourceInfo(None, etag, last_modified)
+            if etag is not None or last_modified is not None:
+                Validators.of(etag, last_modified)
+            self._given = etag, last_modified
             self._source: ByteSource | None = None
             self._stream: Stream[bytes] | None = None
             self._take(content, encoder)
@@ -140,7 +143,13 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         self._displaced: list[Stream[bytes]] = []
         self._replacement: Any = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _check_limits(cls)
+
     def _configure(self, options: Mapping[str, Any]) -> None:
+        if not options:
+            return
         known = self.options.__annotations__
         for name, value in options.items():
             if name not in known:
@@ -149,44 +158,44 @@ class StreamingResponse(starlette.responses.StreamingResponse):
                     f"its options are {', '.join(sorted(known))}"
                 )
             setattr(self, name, value)
-        _check_positive("max_buffer", self.max_buffer)
-        for name in SECONDS:
-            _check_seconds(name, getattr(self, name))
+        _check_limits(self)
 
     def option(self, name: str) -> Any:
         """A class attribute that is a function: as it stands there, not bound to the response."""
         if name in self.__dict__:
             return self.__dict__[name]
-        found = getattr_static(type(self), name)
+        found = next(c.__dict__[name] for c in type(self).__mro__ if name in c.__dict__)
         return found.__func__ if isinstance(found, staticmethod) else found
 
     def make_encoder(self) -> Encoder[Any]:
         """A fresh encoder; a format with options of its own overrides this."""
-        make: Callable[[], Encoder[Any]] = self.option("encoder")
-        return TextEncoder(self.charset) if make is TextEncoder else make()
+        if self.encoder is TextEncoder:
+            return TextEncoder(self.charset)
+        encoder: Encoder[Any] = self.option("encoder")()
+        return encoder
 
     def _checked_encoder(self) -> Encoder[Any]:
         encoder = self.make_encoder()
-        if not isinstance(encoder, Encoder):
+        if type(encoder) is not TextEncoder and not isinstance(encoder, Encoder):
             raise TypeError(
                 f"encoder must give an object with encode(item) and finish(), "
                 f"got {type(encoder).__name__}"
             )
-        keep_alive = getattr(encoder, "keep_alive", None)
-        if self.keep_alive is not None and keep_alive is None:
-            raise ValueError(
-                f"keep_alive={self.keep_alive} needs an encoder with keep_alive(), and "
-                f"{type(encoder).__name__} has none; plain chunks have no room for one"
-            )
-        error = getattr(encoder, "error", None)
-        if self.error_frames and error is None:
-            raise ValueError(
-                f"error_frames needs an encoder with error(), and {type(encoder).__name__} has "
-                f"none: its format has no room for an error"
-            )
-        self._keep_alive = keep_alive() if keep_alive and self.keep_alive is not None else b""
-        self._error_frame: Callable[[str, str | None], bytes] = error or _no_frame
+        if self.keep_alive is not None:
+            self._keep_alive = self._needed(encoder, "keep_alive", self.keep_alive)()
+        if self.error_frames:
+            self._error_frame = self._needed(encoder, "error", self.error_frames)
         return encoder
+
+    def _needed(self, encoder: Encoder[Any], method: str, value: object) -> Callable[..., bytes]:
+        found: Callable[..., bytes] | None = getattr(encoder, method, None)
+        if found is None:
+            option = "error_frames" if method == "error" else method
+            raise ValueError(
+                f"{option}={value} needs an encoder with {method}(), and "
+                f"{type(encoder).__name__} has none: its format has no room for one"
+            )
+        return found
 
     def _frame(self, error: BaseException) -> bytes:
         """What an error looks like in the body: nothing, unless `error_frames` are wanted."""
@@ -280,15 +289,15 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         return Start(message, self._delivery.path, plan.body_length or 0)
 
     def _plan(self, scope: Scope, info: SourceInfo) -> Plan:
-        own = replace(
-            info,
-            etag=self._given.etag or info.etag,
-            last_modified=self._given.last_modified or info.last_modified,
-        )
+        etag, last_modified = self._given
+        if etag is not None or last_modified is not None:
+            info = replace(
+                info, etag=etag or info.etag, last_modified=last_modified or info.last_modified
+            )
         return plan(
             scope.get("method", "GET"),
             scope["headers"],
-            own,
+            info,
             now=datetime.now(UTC),
             status=self.status_code,
             headers=self.raw_headers,
@@ -323,16 +332,19 @@ def _with_cleanup_error(outcome: StreamOutcome, error: BaseException | None) -> 
     return replace(outcome, error=error)
 
 
-def _no_frame(exc_type: str, detail: str | None) -> bytes:
-    return b""
-
-
 def _public_detail(error: Exception) -> str | None:
     """What an exception was made to tell clients."""
     return str(error.detail) if isinstance(error, HTTPException) else None
 
 
 SECONDS = ("first_chunk_timeout", "send_timeout", "keep_alive", "cleanup_timeout")
+
+
+def _check_limits(limits: Any) -> None:
+    """The limits of a class, or of a response that was given some of its own."""
+    _check_positive("max_buffer", limits.max_buffer)
+    for name in SECONDS:
+        _check_seconds(name, getattr(limits, name))
 
 
 def _check_positive(name: str, value: Any) -> None:

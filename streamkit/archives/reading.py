@@ -214,7 +214,9 @@ def _sync(content: Any, tasks: Tasks) -> Any:
     """The content itself, or a sync iterator over one that is async."""
     if content is None or isinstance(content, (*WHOLE, os.PathLike)):
         return content
-    if callable(getattr(content, "read", None)):
+    if isinstance(content, ByteSource):
+        is_sync = False
+    elif callable(getattr(content, "read", None)):
         is_sync = not is_async_file(content)
     else:
         is_sync = isinstance(content, Iterable) and not isinstance(content, AsyncIterable)
