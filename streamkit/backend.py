@@ -22,7 +22,7 @@ import anyio.from_thread
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Signal", "Task", "checkpoint", "make_signal", "run_somewhere", "spawn"]
+__all__ = ["Signal", "Task", "checkpoint", "in_trio", "make_signal", "run_somewhere", "spawn"]
 
 Function = Callable[[], Coroutine[Any, Any, None]]
 
@@ -51,18 +51,19 @@ class Task(Protocol):
         """Cancel the cleanup as well."""
 
 
-def _in_trio() -> bool:
+def in_trio() -> bool:
+    """Whether trio runs this task, and not asyncio."""
     trio = sys.modules.get("trio")
     return trio is not None and trio.lowlevel.in_trio_task()
 
 
 def _on_loop() -> bool:
-    return _in_trio() or asyncio._get_running_loop() is not None
+    return in_trio() or asyncio._get_running_loop() is not None
 
 
 def make_signal() -> Signal:
     """A signal for the running loop."""
-    return _TrioSignal() if _in_trio() else _AsyncioSignal()
+    return _TrioSignal() if in_trio() else _AsyncioSignal()
 
 
 def spawn(function: Function, cleanup: Function | None = None) -> Task:
@@ -70,12 +71,12 @@ def spawn(function: Function, cleanup: Function | None = None) -> Task:
 
     A `cancel` that `function` has not noticed does not reach `cleanup`.
     """
-    return _TrioTask(function, cleanup) if _in_trio() else _AsyncioTask(function, cleanup)
+    return _TrioTask(function, cleanup) if in_trio() else _AsyncioTask(function, cleanup)
 
 
 async def checkpoint() -> None:
     """Give the loop one turn."""
-    if _in_trio():
+    if in_trio():
         import trio
 
         await trio.lowlevel.checkpoint()

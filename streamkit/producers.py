@@ -30,6 +30,7 @@ __all__ = [
     "ThreadProducer",
     "Work",
     "WriteProducer",
+    "run_in_stream_thread",
     "stream_limiter",
 ]
 
@@ -61,6 +62,11 @@ def stream_limiter() -> anyio.CapacityLimiter:
         limiter = anyio.CapacityLimiter(THREADS)
         _limiter.set(limiter)
         return limiter
+
+
+async def run_in_stream_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run a blocking function on a thread of the streams."""
+    return await anyio.to_thread.run_sync(function, *args, limiter=stream_limiter())
 
 
 @dataclass(slots=True)

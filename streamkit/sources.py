@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-import anyio.to_thread
-
-from streamkit.producers import stream_limiter
+from streamkit.pagecache import OPEN_FLAGS, READ_SIZE, open_cached, read_cached
+from streamkit.producers import run_in_stream_thread
 
 __all__ = ["ByteSource", "BytesSource", "FileSource", "PathSource", "SourceInfo"]
-
-T = TypeVar("T")
-
-# Larger reads fall out of the processor's cache before they are sent, smaller ones cost turns.
-READ_SIZE = 256 * 1024
-NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +95,8 @@ class PathSource(ByteSource):
     """A regular file by its path, opened when the response starts and closed with it.
 
     Size and validators are those of the opened file. The ETag is strong: modification time in
-    nanoseconds and size, so that copies on two hosts with equal times agree. While the page cache
-    has the bytes they are read on the event loop, without a thread hop (Linux); else on a thread.
+    nanoseconds and size, so that copies on two hosts with equal times agree. What the kernel has
+    cached is opened and read on the event loop, without a thread hop (Linux); all else on a thread.
 
     Raises, from `info`, `FileNotFoundError` and its kin, `IsADirectoryError`, and `OSError` for a
     FIFO, device or socket; symlinks are followed.
@@ -125,7 +118,10 @@ class PathSource(ByteSource):
         self._file: _RegularFile | None = None
 
     async def info(self) -> SourceInfo:
-        self._file = await _in_thread(partial(_RegularFile.open, self.path))
+        fd = open_cached(self.path)
+        if fd is None:
+            fd = await run_in_stream_thread(os.open, self.path, OPEN_FLAGS)
+        self._file = _RegularFile.owning(fd, self.path)
         return self._file.info(self._given)
 
     def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
@@ -177,11 +173,11 @@ class FileSource(ByteSource):
             # Shares the memory, as long as nobody writes to the file.
             data = file.getvalue()
             self._inner, size = BytesSource(data), len(data)
-        elif (inner := await _in_thread(partial(_RegularFile.of, file))) is not None:
+        elif (inner := await run_in_stream_thread(_RegularFile.of, file)) is not None:
             self._inner = inner
             return inner.info(self._given)
         else:
-            size = await _in_thread(partial(file.seek, 0, os.SEEK_END))
+            size = await run_in_stream_thread(file.seek, 0, os.SEEK_END)
         return replace(self._given, size=size)
 
     def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
@@ -192,7 +188,7 @@ class FileSource(ByteSource):
     async def _read_on_threads(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         while end is None or start < end:
             size = READ_SIZE if end is None else min(READ_SIZE, end - start)
-            chunk = await _in_thread(partial(_read_at, self._python_file, start, size))
+            chunk = await run_in_stream_thread(_read_at, self._python_file, start, size)
             if not chunk:
                 return
             start += len(chunk)
@@ -202,7 +198,7 @@ class FileSource(ByteSource):
         if isinstance(self._python_file, io.BytesIO):
             self._python_file.close()
         elif close := getattr(self._python_file, "close", None):
-            await _in_thread(close)
+            await run_in_stream_thread(close)
 
 
 def is_seekable(file: Any) -> bool:
@@ -217,28 +213,24 @@ def is_seekable(file: Any) -> bool:
 class _RegularFile:
     """An open file of the operating system, read by position."""
 
-    def __init__(self, fd: int, close: Callable[[], object]) -> None:
+    def __init__(self, fd: int, path: str, close: Callable[[], object]) -> None:
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(f"is a directory, and only regular files are served: fd {fd}")
+            raise IsADirectoryError(errno.EISDIR, "Only regular files are served", path)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError("is not a regular file but a FIFO, a device or a socket")
+            raise OSError(errno.EINVAL, "Not a regular file but a FIFO, device or socket", path)
         self._fd = fd
         self._close = close
-        self._nowait = NOWAIT is not None
         self.size = status.st_size
         self._mtime_ns = status.st_mtime_ns
 
     @classmethod
-    def open(cls, path: str) -> _RegularFile:
-        # Without O_NONBLOCK, opening a FIFO waits for a writer.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        fd = os.open(path, flags)
+    def owning(cls, fd: int, path: str) -> _RegularFile:
         try:
-            return cls(fd, partial(os.close, fd))
-        except OSError as exc:
+            return cls(fd, path, partial(os.close, fd))
+        except OSError:
             os.close(fd)
-            raise type(exc)(exc.errno, f"{exc}", path) from None
+            raise
 
     @classmethod
     def of(cls, file: Any) -> _RegularFile | None:
@@ -247,7 +239,8 @@ class _RegularFile:
             return None
         file.flush()
         fd = file.fileno()
-        return cls(fd, lambda: None) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+        regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        return cls(fd, str(file.name), lambda: None) if regular else None
 
     def info(self, given: SourceInfo) -> SourceInfo:
         return SourceInfo(
@@ -261,39 +254,17 @@ class _RegularFile:
         end = self.size if end is None else end
         while start < end:
             size = min(READ_SIZE, end - start)
-            chunk = self._read_now(start, size)
+            chunk = read_cached(self._fd, start, size)
             if chunk is None:
-                chunk = await _in_thread(partial(_pread, self._fd, size, start))
+                chunk = await run_in_stream_thread(_pread, self._fd, size, start)
             if not chunk:
                 return
             start += len(chunk)
             yield chunk
 
-    def _read_now(self, start: int, size: int) -> bytes | None:
-        """What the page cache has of it; None if it has nothing, or nobody can tell."""
-        if not self._nowait:
-            return None
-        view = memoryview(_scratch.buffer)[:size]
-        try:
-            return bytes(view[: os.preadv(self._fd, [view], start, NOWAIT or 0)])
-        except BlockingIOError:
-            return None
-        except OSError:
-            # A file system that can't tell: it won't for the next chunk either.
-            self._nowait = False
-            return None
-
     def close(self) -> None:
         close, self._close = self._close, lambda: None
         close()
-
-
-class _Scratch(threading.local):
-    def __init__(self) -> None:
-        self.buffer = bytearray(READ_SIZE)
-
-
-_scratch = _Scratch()
 
 
 def _pread(fd: int, size: int, start: int) -> bytes:
@@ -308,7 +279,3 @@ def _read_at(file: Any, start: int, size: int) -> bytes:
     file.seek(start)
     chunk: bytes = file.read(size)
     return chunk
-
-
-async def _in_thread(function: Callable[[], T]) -> T:
-    return await anyio.to_thread.run_sync(function, limiter=stream_limiter())
