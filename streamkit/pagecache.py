@@ -34,6 +34,7 @@ class _Kernel:
     """What this kernel was found to offer."""
 
     opens = sys.platform == "linux"
+    syscall = ctypes.CDLL(None, use_errno=True).syscall if opens else None
     reads = hasattr(os, "RWF_NOWAIT") and hasattr(os, "preadv")
 
 
@@ -50,10 +51,9 @@ _scratch = _Scratch()
 
 def open_cached(path: str) -> int | None:
     """A descriptor, if the whole path is in the kernel's lookup cache; None if a thread should."""
-    if not _kernel.opens:
+    if not _kernel.opens or _kernel.syscall is None:
         return None
-    syscall = ctypes.CDLL(None, use_errno=True).syscall
-    fd: int = syscall(_OPENAT2, _AT_FDCWD, os.fsencode(path), _HOW, len(_HOW))
+    fd: int = _kernel.syscall(_OPENAT2, _AT_FDCWD, os.fsencode(path), _HOW, len(_HOW))
     if fd >= 0:
         return fd
     if ctypes.get_errno() in (errno.ENOSYS, errno.EINVAL):
