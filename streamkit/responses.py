@@ -267,11 +267,11 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             start = self._start_planned
         sender = Sender(scope, receive, send, start, self._limits(), self._frame)
         outcome, raised = await sender.run(stream)
-        try:
-            for each in (stream, *self._displaced):
+        for each in (stream, *self._displaced):
+            try:
                 await each.aclose(self.cleanup_timeout)
-        except BaseException as exc:
-            raised = raised or exc
+            except BaseException as exc:
+                raised = raised or exc
         await self._tell(_with_cleanup_error(outcome, stream.error))
         if raised is not None:
             raise raised
@@ -296,7 +296,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             )
         return plan(
             scope.get("method", "GET"),
-            scope["headers"],
+            scope.get("headers", ()),
             info,
             now=datetime.now(UTC),
             status=self.status_code,
