@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streamkit.adapters import async_file_chunks, file_chunks, rechunk, split_lines
+from streamkit.archives import TARStreamingResponse, ZipMember, ZIPStreamingResponse
 from streamkit.bridge import iterate_from_thread, iterate_in_threadpool, iterate_writes
 from streamkit.encoders import Encoder
 from streamkit.encoders.multipart import MultipartPart
@@ -35,13 +36,12 @@ from streamkit.media import (
     PlainTextStreamingResponse,
     PNGStreamingResponse,
     SVGStreamingResponse,
-    TARStreamingResponse,
     WAVStreamingResponse,
     WebMStreamingResponse,
     WebPStreamingResponse,
     XMLStreamingResponse,
-    ZIPStreamingResponse,
 )
+from streamkit.objectstore import ObjectStoreSource
 from streamkit.producers import stream_limiter
 from streamkit.responses import StreamingResponse
 from streamkit.sender import StreamOutcome
@@ -71,6 +71,7 @@ __all__ = [
     "MultipartPart",
     "MultipartStreamingResponse",
     "OGGStreamingResponse",
+    "ObjectStoreSource",
     "OctetStreamStreamingResponse",
     "PDFStreamingResponse",
     "PNGStreamingResponse",
@@ -92,6 +93,7 @@ __all__ = [
     "WebPStreamingResponse",
     "XMLStreamingResponse",
     "ZIPStreamingResponse",
+    "ZipMember",
     "async_file_chunks",
     "file_chunks",
     "iterate_from_thread",

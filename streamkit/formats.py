@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, Unpack
 
 from pydantic import TypeAdapter
+from starlette.background import BackgroundTask
 from starlette.requests import HTTPConnection
 
 from streamkit.encoders import Encoder
@@ -15,7 +16,7 @@ from streamkit.encoders.jsonlines import JSONLinesEncoder
 from streamkit.encoders.multipart import MultipartEncoder
 from streamkit.encoders.sse import SSEEncoder
 from streamkit.http.byteranges import multipart_type
-from streamkit.responses import ResponseOptions, StreamingResponse
+from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
 __all__ = [
     "CSVStreamingResponse",
@@ -48,7 +49,23 @@ class _JSONItems(StreamingResponse, Generic[T]):
     nan: Literal["null", "error"] = "null"
     item_adapter: ClassVar[TypeAdapter[Any] | None] = None
 
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            content: Iterable[object] | AsyncIterable[object],
+            status_code: int = 200,
+            headers: Mapping[str, str] | None = None,
+            media_type: str | None = None,
+            background: BackgroundTask | None = None,
+            *,
+            filename: str | None = None,
+            content_disposition_type: str = "attachment",
+            on_close: OnClose | None = None,
+            **options: Unpack[JSONOptions],
+        ) -> None: ...
+
+    else:
 
         def __class_getitem__(cls, item: Any) -> Any:
             # A type variable is a generic subclass being declared, not a choice of items.
@@ -76,7 +93,8 @@ class _JSONItems(StreamingResponse, Generic[T]):
 def _items(cls: type[_JSONItems[Any]], schema: dict[str, Any]) -> dict[str, Any]:
     if issubclass(cls, JSONArrayStreamingResponse):
         return {"schema": {"type": "array", "items": schema}}
-    return {"schema": {"type": "string"}, "itemSchema": schema}
+    # `itemSchema` is of OpenAPI 3.2; FastAPI writes it into its documents of 3.1 as well.
+    return {"schema": {"type": "string"}} | ({"itemSchema": schema} if schema else {})
 
 
 class JSONLinesStreamingResponse(_JSONItems[T]):
@@ -187,6 +205,22 @@ class CSVStreamingResponse(StreamingResponse):
     escape_formulas: bool = False
     dialect: CSVDialect | None = None
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            content: Iterable[object] | AsyncIterable[object],
+            status_code: int = 200,
+            headers: Mapping[str, str] | None = None,
+            media_type: str | None = None,
+            background: BackgroundTask | None = None,
+            *,
+            filename: str | None = None,
+            content_disposition_type: str = "attachment",
+            on_close: OnClose | None = None,
+            **options: Unpack[CSVOptions],
+        ) -> None: ...
+
     def make_encoder(self) -> Encoder[Any]:
         return CSVEncoder(
             self.columns,
@@ -218,6 +252,22 @@ class MultipartStreamingResponse(StreamingResponse):
     options = MultipartOptions
     part_media_type: str | None = None
     boundary: str | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            content: Iterable[object] | AsyncIterable[object],
+            status_code: int = 200,
+            headers: Mapping[str, str] | None = None,
+            media_type: str | None = None,
+            background: BackgroundTask | None = None,
+            *,
+            filename: str | None = None,
+            content_disposition_type: str = "attachment",
+            on_close: OnClose | None = None,
+            **options: Unpack[MultipartOptions],
+        ) -> None: ...
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
         super().init_headers(headers)

@@ -38,12 +38,10 @@ __all__ = [
     "PNGStreamingResponse",
     "PlainTextStreamingResponse",
     "SVGStreamingResponse",
-    "TARStreamingResponse",
     "WAVStreamingResponse",
     "WebMStreamingResponse",
     "WebPStreamingResponse",
     "XMLStreamingResponse",
-    "ZIPStreamingResponse",
 ]
 
 
@@ -137,22 +135,10 @@ class PDFStreamingResponse(StreamingResponse):
     media_type = "application/pdf"
 
 
-class ZIPStreamingResponse(StreamingResponse):
-    """Streams a zip archive, `application/zip`."""
-
-    media_type = "application/zip"
-
-
 class GZIPStreamingResponse(StreamingResponse):
     """Streams a gzip file, `application/gzip`."""
 
     media_type = "application/gzip"
-
-
-class TARStreamingResponse(StreamingResponse):
-    """Streams a tar archive, `application/x-tar`."""
-
-    media_type = "application/x-tar"
 
 
 class XMLStreamingResponse(StreamingResponse):

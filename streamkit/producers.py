@@ -229,7 +229,10 @@ class ThreadProducer:
     async def _run(self) -> None:
         while not self.buffer.finished:
             try:
-                await anyio.to_thread.run_sync(self._burst, limiter=self._limiter)
+                # Abandoned is a burst only by a loop that shuts down, and never quite: see below.
+                await anyio.to_thread.run_sync(
+                    self._burst, abandon_on_cancel=True, limiter=self._limiter
+                )
                 while not (self.buffer.finished or self.buffer.has_room()):
                     await self._room.wait()
             except anyio.get_cancelled_exc_class():

@@ -11,12 +11,17 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import anyio
+
+from streamkit import backend
 from streamkit.pagecache import OPEN_FLAGS, READ_SIZE, open_cached, read_cached
 from streamkit.producers import run_in_stream_thread
 
 __all__ = ["ByteSource", "BytesSource", "FileSource", "PathSource", "SourceInfo"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +119,24 @@ class PathSource(ByteSource):
     ) -> None:
         # A relative path means the directory of now, and a server that sends it wants it whole.
         self.path = os.path.abspath(os.fsdecode(path))
+        if "\0" in self.path:
+            # C would take what stands before it for the path.
+            raise ValueError(f"a path holds no NUL character, got {path!r}")
         self._given = SourceInfo(None, etag, last_modified, media_type)
         self._file: _RegularFile | None = None
 
     async def info(self) -> SourceInfo:
         fd = open_cached(self.path)
-        if fd is None:
-            fd = await run_in_stream_thread(os.open, self.path, OPEN_FLAGS)
-        self._file = _RegularFile.owning(fd, self.path)
-        return self._file.info(self._given)
+        file = await _in_thread(self._open) if fd is None else self._keep(fd)
+        return file.info(self._given)
+
+    def _open(self) -> _RegularFile:
+        return self._keep(os.open(self.path, OPEN_FLAGS))
+
+    def _keep(self, fd: int) -> _RegularFile:
+        # Here, on the thread: a task that was cancelled meanwhile would never get the descriptor.
+        self._file = file = _RegularFile.owning(fd, self.path)
+        return file
 
     def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         return (
@@ -173,11 +187,11 @@ class FileSource(ByteSource):
             # Shares the memory, as long as nobody writes to the file.
             data = file.getvalue()
             self._inner, size = BytesSource(data), len(data)
-        elif (inner := await run_in_stream_thread(_RegularFile.of, file)) is not None:
+        elif (inner := await _in_thread(_RegularFile.of, file)) is not None:
             self._inner = inner
             return inner.info(self._given)
         else:
-            size = await run_in_stream_thread(file.seek, 0, os.SEEK_END)
+            size = await _in_thread(file.seek, 0, os.SEEK_END)
         return replace(self._given, size=size)
 
     def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
@@ -188,7 +202,7 @@ class FileSource(ByteSource):
     async def _read_on_threads(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         while end is None or start < end:
             size = READ_SIZE if end is None else min(READ_SIZE, end - start)
-            chunk = await run_in_stream_thread(_read_at, self._python_file, start, size)
+            chunk = await _in_thread(_read_at, self._python_file, start, size)
             if not chunk:
                 return
             start += len(chunk)
@@ -198,13 +212,15 @@ class FileSource(ByteSource):
         if isinstance(self._python_file, io.BytesIO):
             self._python_file.close()
         elif close := getattr(self._python_file, "close", None):
-            await run_in_stream_thread(close)
+            await _in_thread(close)
 
 
 def is_seekable(file: Any) -> bool:
     """Whether a file is binary and can be read from the middle."""
     return (
         not isinstance(file, io.TextIOBase)
+        # Wrappers such as tempfile's inherit nothing, but pass on what only text files have.
+        and getattr(file, "encoding", None) is None
         and all(callable(getattr(file, name, None)) for name in ("read", "seek", "seekable"))
         and bool(file.seekable())
     )
@@ -237,6 +253,9 @@ class _RegularFile:
         """The file behind a Python file, if there is nothing else between the two."""
         if not isinstance(file, io.FileIO | io.BufferedReader | io.BufferedRandom):
             return None
+        # A member of an archive, or what is decompressed, can be buffered just as a file is.
+        if not isinstance(getattr(file, "raw", file), io.FileIO):
+            return None
         file.flush()
         fd = file.fileno()
         regular = stat.S_ISREG(os.fstat(fd).st_mode)
@@ -256,7 +275,7 @@ class _RegularFile:
             size = min(READ_SIZE, end - start)
             chunk = read_cached(self._fd, start, size)
             if chunk is None:
-                chunk = await run_in_stream_thread(_pread, self._fd, size, start)
+                chunk = await _in_thread(_pread, self._fd, size, start)
             if not chunk:
                 return
             start += len(chunk)
@@ -279,3 +298,34 @@ def _read_at(file: Any, start: int, size: int) -> bytes:
     file.seek(start)
     chunk: bytes = file.read(size)
     return chunk
+
+
+async def _in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run it on a thread, which is done with it on return, even if the caller was cancelled.
+
+    anyio's threads outlive asyncio's own cancellation, and a file must not be closed while one of
+    them opens or reads it.
+    """
+    began = ended = left = False
+    done = backend.make_signal()
+
+    def run() -> T:
+        nonlocal began, ended
+        began = True
+        try:
+            assert not left, "nobody waits for this any more"
+            return function(*args)
+        finally:
+            ended = True
+            if left:
+                done.set_threadsafe()
+
+    try:
+        return await run_in_stream_thread(run)
+    except anyio.get_cancelled_exc_class():
+        # Each side says where it is before it looks where the other is.
+        left = True
+        if began and not ended:
+            with anyio.CancelScope(shield=True):
+                await done.wait()
+        raise

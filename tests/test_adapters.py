@@ -254,11 +254,15 @@ class TestAsyncFileChunks:
     ) -> None:
         opened: list[Any] = []
 
-        def open_and_note(*arguments: Any) -> Any:
-            opened.append(open(*arguments))
-            return opened[-1]
+        def note(file: Any) -> Any:
+            opened.append(file)
+            return file
 
-        monkeypatch.setattr("streamkit.adapters.open", open_and_note, raising=False)
+        monkeypatch.setattr(
+            "streamkit.adapters.open",
+            lambda *args: note(open(*args)),  # noqa: SIM115 (whether it is closed is the question)
+            raising=False,
+        )
         content = async_file_chunks(path, 10)
         assert opened == []
         assert await anext(content) == DATA[:10]

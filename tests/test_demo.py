@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import builtins
 import io
+import logging
 import re
+import runpy
 import shlex
 import signal
 import socket
@@ -266,6 +269,39 @@ class TestCommand:
         assert ended.returncode == 1
         assert ended.stderr.startswith("streamkit: can't listen on no-such-host.invalid port 0: ")
         assert ended.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("host", "message"),
+        [
+            ("127.0.0.1", "streamkit: port {} on 127.0.0.1 is taken; choose another with --port"),
+            ("no-such-host.invalid", "streamkit: can't listen on no-such-host.invalid port {}: "),
+        ],
+    )
+    def test_ends_before_it_starts_a_server(
+        self, host: str, message: str, served: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["streamkit", "--host", host, "--port", str(served.port)])
+        # It runs as a program here, not as the module that was imported above.
+        monkeypatch.delitem(sys.modules, "streamkit.__main__")
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_module("streamkit", run_name="__main__")
+        assert str(caught.value.code).startswith(message.format(served.port))
+
+    def test_logs_failures_but_not_what_ctrl_c_cancelled(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def log_and_return(self: Any, sockets: list[socket.socket]) -> None:
+            for error in (asyncio.CancelledError(), ValueError("boom")):
+                logging.getLogger("uvicorn.error").error("failed", exc_info=error)
+
+        monkeypatch.setattr("uvicorn.Server.run", log_and_return)
+        # uvicorn's configuration would keep its records to itself.
+        monkeypatch.setattr("uvicorn.Config.configure_logging", lambda self: None)
+        monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
+        __main__.main(["--port=0"])
+        [record] = caplog.records
+        assert record.exc_info
+        assert isinstance(record.exc_info[1], ValueError)
 
     @pytest.mark.parametrize("port", ["-1", "65536", "http"])
     def test_refuses_what_is_no_port(self, port: str, capsys: pytest.CaptureFixture[str]) -> None:

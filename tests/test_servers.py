@@ -175,11 +175,11 @@ def test_an_error_after_the_first_chunk_cuts_the_body(
 ) -> None:
     start = server.log_size()
     reply = server.fetch(f"{place}/{play}?key={key}")
+    assert entries_of(server, key) == ["opened", "closed", "error"]
+    assert_logged_once(server, start, f"late {key}")
     assert reply.status == 200
     assert reply.body.startswith(b"first\n")
     assert not reply.complete
-    assert entries_of(server, key) == ["opened", "closed", "error"]
-    assert_logged_once(server, start, f"late {key}")
 
 
 def test_an_error_before_the_first_chunk_is_a_500(server: Server, place: str, key: str) -> None:

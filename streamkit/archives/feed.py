@@ -17,7 +17,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from inspect import isawaitable
 from typing import Any, NoReturn
 
@@ -223,18 +223,16 @@ class _AsyncFeed:
             if isinstance(item, ZipMember) is not writes:
                 await self._refuse(item)
             if writes:
-                stream = self._archive.listed([item], ends=False)
-                try:
-                    async for chunk in stream:
+                async with aclosing(self._archive.listed([item], ends=False)) as chunks:
+                    async for chunk in chunks:
                         yield chunk
-                finally:
-                    await stream.aclose()
             else:
                 yield item
             item = await anext(iterator, END)
         if writes:
-            async for chunk in self._archive.listed([]):
-                yield chunk
+            async with aclosing(self._archive.listed([])) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def _refuse(self, item: Any) -> NoReturn:
         if isinstance(item, ZipMember):

@@ -104,7 +104,8 @@ class ZipWriter:
 
 
 def _zip_info(member: ZipMember, seconds: float) -> zipfile.ZipInfo:
-    local = time.localtime(seconds)[:6]
+    # Not before 1970, where some systems have no local time.
+    local = time.localtime(max(0, seconds))[:6]
     info = zipfile.ZipInfo(member.name, min(max(local, FIRST_TIME), LAST_TIME))
     info.CRC = 0
     info.create_system = UNIX
