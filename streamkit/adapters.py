@@ -160,11 +160,13 @@ async def _path_chunks(
     path: str | os.PathLike[str], size: int, start: int, left: int | None
 ) -> AsyncGenerator[bytes, None]:
     file = await anyio.to_thread.run_sync(partial(open, path, "rb"))
+    chunks = _async_chunks(file, size, start, left)
     try:
-        async for chunk in _async_chunks(file, size, start, left):
+        async for chunk in chunks:
             yield chunk
     finally:
         file.close()
+        await chunks.aclose()
 
 
 async def _async_chunks(
@@ -203,7 +205,7 @@ class _Rechunker:
         if isinstance(chunk, str):
             raise TypeError(f"rechunk() takes bytes, got str: {chunk!r:.60}; encode it first")
         pending, size = self._pending, self._size
-        pending += memoryview(chunk).cast("B") if not isinstance(chunk, bytes) else chunk
+        pending += chunk if isinstance(chunk, bytes) else memoryview(chunk).tobytes()
         whole = len(pending) - len(pending) % size
         with memoryview(pending) as view:
             chunks = [bytes(view[start : start + size]) for start in range(0, whole, size)]
@@ -254,7 +256,9 @@ class _LineSplitter:
 def _adapt(content: Any, core: _Core[Any]) -> Any:
     if isinstance(content, AsyncIterable):
         return _AsyncAdapter(content, core)
-    if isinstance(content, Iterable) and not isinstance(content, str | bytes | bytearray):
+    if isinstance(content, Iterable) and not isinstance(
+        content, str | bytes | bytearray | memoryview
+    ):
         return _Adapter(content, core)
     raise TypeError(
         f"expected an iterable or async iterable of chunks, got {type(content).__name__}; "

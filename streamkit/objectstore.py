@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from streamkit import backend
-from streamkit.bridge import iterate_in_threadpool
-from streamkit.producers import run_in_stream_thread
+import anyio.to_thread
+
+from streamkit.errors import SourceError
+from streamkit.pagecache import READ_SIZE
+from streamkit.producers import stream_limiter
 from streamkit.sources import ByteSource, SourceInfo
 
 if TYPE_CHECKING:
+    from obstore import BytesStream, GetOptions, ObjectMeta
     from obstore.store import ObjectStore
 
 __all__ = ["ObjectStoreSource"]
+
+T = TypeVar("T")
 
 
 class ObjectStoreSource(ByteSource):
     """An object in a store of `obstore`; extra `streamkit[obstore]`.
 
-    Ranges are passed through to the store, chunk by chunk as it delivers them. The object's ETag
-    is pinned for the whole response: if the object changes midway, the next read fails, and the
-    body is cut. The store is lent, not closed.
+    Ranges are passed through to the store; the whole object is asked for without one. What `info`
+    saw is pinned for the whole response: if the object changes midway, the next request to the
+    store fails, and the body is cut. A request that breaks off midway, as one does that a slow
+    client has kept open longer than the store's timeout, is taken up again where it stood. The
+    store is lent, not closed.
+
+    `etag`, `last_modified` and `media_type` go before what the store says, and change nothing
+    about what is pinned.
 
     Raises `ImportError` without the extra; from `info`, `FileNotFoundError` for a missing object,
-    and what the store raises.
+    and what the store raises; from `read`, `SourceError` for an object that has changed.
 
         store = S3Store("bucket", region="eu-central-1")
         MP4StreamingResponse(ObjectStoreSource(store, "film.mp4"))
@@ -46,45 +57,83 @@ class ObjectStoreSource(ByteSource):
             raise ImportError(
                 "ObjectStoreSource needs obstore: pip install 'streamkit[obstore]'"
             ) from exc
-        self._obstore = obstore
-        self._store = store
+        from obstore.exceptions import GenericError, PreconditionError
+
+        self._head = partial(obstore.head, store, path)
+        self._get = partial(obstore.get, store, path)
+        self._broken_off, self._refused = GenericError, PreconditionError
         self._path = path
         self._given = SourceInfo(None, etag, last_modified, media_type)
-        self._pinned: str | None = None
+        self._pinned: ObjectMeta | None = None
 
     async def info(self) -> SourceInfo:
-        # obstore's own coroutines need asyncio.
-        if backend.in_trio():
-            meta = await run_in_stream_thread(self._obstore.head, self._store, self._path)
-        else:
-            meta = await self._obstore.head_async(self._store, self._path)
-        self._pinned = meta["e_tag"]
+        meta = self._pinned = await _on_thread(self._head)
         return SourceInfo(
             meta["size"],
-            self._given.etag or _entity_tag(self._pinned),
-            self._given.last_modified or meta["last_modified"],
+            self._given.etag or _entity_tag(meta["e_tag"]),
+            self._given.last_modified or _known(meta["last_modified"]),
             self._given.media_type,
         )
 
     async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
-        if end is not None and start >= end:
-            return
-        options: Any = {"range": (start, end) if end is not None else {"offset": start}}
-        if self._pinned is not None:
-            options["if_match"] = self._pinned
-        chunks: AsyncIterator[Any]
-        if backend.in_trio():
-            result = await run_in_stream_thread(
-                lambda: self._obstore.get(self._store, self._path, options=options)
-            )
-            chunks = iterate_in_threadpool(result.stream())
-        else:
-            response = await self._obstore.get_async(self._store, self._path, options=options)
-            chunks = aiter(response.stream())
-        async for chunk in chunks:
-            yield bytes(chunk)
+        if self._pinned is None:
+            await self.info()
+        assert self._pinned is not None
+        pinned = self._pinned
+        position, end = start, pinned["size"] if end is None else end
+        while position < end:
+            opened = position
+            chunks = await _on_thread(partial(self._open, pinned, position, end))
+            try:
+                while (chunk := await _on_thread(partial(next, chunks, None))) is not None:
+                    position += len(chunk)
+                    yield chunk
+                return
+            except self._broken_off:
+                if position == opened:
+                    raise
+
+    def _open(self, pinned: ObjectMeta, start: int, end: int) -> BytesStream:
+        options: GetOptions = {}
+        if (start, end) != (0, pinned["size"]):
+            options["range"] = (start, end)
+        etag = pinned["e_tag"]
+        # If-Match compares strongly, so that a weak tag never matches (RFC 9110 §13.1.1).
+        if etag is not None and not etag.startswith("W/"):
+            options["if_match"] = etag
+        try:
+            result = self._get(options=options)
+        except self._refused as exc:
+            raise self._changed() from exc
+        # Not every store heeds If-Match, nor has every object a tag.
+        if _version(result.meta, pinned) != _version(pinned, pinned):
+            raise self._changed()
+        return result.stream(READ_SIZE)
+
+    def _changed(self) -> SourceError:
+        return SourceError(f"the object {self._path!r} changed while it was sent")
+
+
+async def _on_thread(function: Callable[[], T]) -> T:
+    """Run one of obstore's sync functions, and leave it alone if the client leaves meanwhile.
+
+    Its coroutines need asyncio. They also settle on threads of their own, which may come back to
+    an interpreter that is about to exit: CPython ends such a thread where it stands, and Rust then
+    aborts the process.
+    """
+    return await anyio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=stream_limiter())
+
+
+def _version(meta: ObjectMeta, pinned: ObjectMeta) -> Any:
+    """What tells an object from what it was before, as far as the store said it at first."""
+    return meta["e_tag"] if pinned["e_tag"] else (meta["last_modified"], meta["size"])
 
 
 def _entity_tag(etag: str | None) -> str | None:
     """A store's tag as a header's; not all stores write the quotes."""
     return etag if etag is None or etag.endswith('"') else f'"{etag}"'
+
+
+def _known(modified: datetime) -> datetime | None:
+    """The time, unless it is the epoch, which obstore has for a server that gives none."""
+    return modified if modified.timestamp() else None

@@ -239,20 +239,24 @@ class Sender:
             self._scope.cancel()
 
     async def _spoil(self, error: BaseException) -> None:
-        """Send a chunk that can't be sent.
+        """Send what can't be sent: a chunk, and trailers nobody announced.
 
         A middleware which relays the body, such as Starlette's BaseHTTPMiddleware, ends it
-        cleanly when the app below it raises. It fails on this one instead, as a server does, and
-        the client sees the body cut.
+        cleanly when the app below it raises. It fails on these instead, as a server does, and the
+        client sees the body cut. The chunk gets through any number of them to the server; the
+        trailers help where something between touches the chunk (GZipMiddleware) or passes over
+        what isn't bytes (granian).
         """
-        try:
-            with anyio.move_on_after(SPOIL_TIMEOUT, shield=True):
-                await self._raw_send(
-                    {"type": "http.response.body", "body": _Unsendable(error), "more_body": True}
-                )
-        except (Exception, anyio.get_cancelled_exc_class()):
-            # The stream's own error is raised next, whatever became of this.
-            logger.debug("the body was cut", exc_info=True)
+        poison = _Unsendable(error)
+        chunk: Message = {"type": "http.response.body", "body": poison, "more_body": True}
+        trailers: Message = {"type": "http.response.trailers", "headers": poison}
+        with anyio.move_on_after(SPOIL_TIMEOUT, shield=True):
+            for message in (chunk, trailers):
+                try:
+                    await self._raw_send(message)
+                except (Exception, anyio.get_cancelled_exc_class()):
+                    # The stream's own error is raised next, whatever became of this.
+                    logger.debug("the body was cut", exc_info=True)
 
 
 def _failure(error: BaseException) -> BaseException:
@@ -281,7 +285,7 @@ def _joined(chunks: list[bytes]) -> list[bytes]:
 
 
 class _Unsendable:
-    """A true-looking chunk that raises the stream's error as soon as its bytes are wanted."""
+    """Raises the stream's error as soon as its bytes are wanted, or it is to be described."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
@@ -292,4 +296,4 @@ class _Unsendable:
     def _refuse(self, *_: Any) -> NoReturn:
         raise self._error
 
-    __len__ = __bytes__ = __iter__ = __buffer__ = _refuse
+    __len__ = __bytes__ = __iter__ = __buffer__ = __repr__ = _refuse

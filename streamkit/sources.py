@@ -69,9 +69,11 @@ class ByteSource(ABC):
 
 
 class BytesSource(ByteSource):
-    """Whole bytes in memory. `bytearray` and `memoryview` are copied.
+    """Whole bytes in memory.
 
-    BytesSource(b"%PDF-1.7 ...", etag='"v7"', media_type="application/pdf")
+    `bytearray` and `memoryview` are copied.
+
+        BytesSource(b"%PDF-1.7 ...", etag='"v7"', media_type="application/pdf")
     """
 
     def __init__(

@@ -153,6 +153,9 @@ class _Framing:
     def body(self, data: object, *, more: bool) -> bytes | bytearray | memoryview:
         """Give the bytes that reach the client: none for HEAD."""
         if not isinstance(data, bytes | bytearray | memoryview):
+            # A server asks for the length first, and gets what that raises.
+            if hasattr(type(data), "__len__"):
+                len(data)  # type: ignore[arg-type]
             raise RuntimeError(f"a response body must be bytes, got {type(data).__name__}")
         if self._left is not None:
             self._left -= memoryview(data).nbytes

@@ -22,14 +22,15 @@ FLOORS = [
     ["backend", "buffer", "pagecache"],
     ["producers", "bridge", "adapters", "sources", "objectstore"],
     ["delivery", "content", "sender", "responses", "archives"],
-    ["media", "formats", "testing"],
+    ["media", "formats", "testing", "checks", "encoder_checks"],
     ["demo", "__main__"],
 ]
 # Floors of packages that are pure: no framework, no event loop, no threads, no I/O, no clock.
 PURE = ["encoders", "http"]
 IMPURE = {"anyio", "asyncio", "fastapi", "selectors", "socket", "starlette", "threading", "time"}
-# Where threads are known of; `pagecache` has a read buffer for each.
-THREADING = {"buffer", "producers", "bridge", "pagecache"}
+# Where threads are known of; `pagecache` has a read buffer for each, `encoder_checks` encodes
+# on one that it starts.
+THREADING = {"buffer", "producers", "bridge", "pagecache", "encoder_checks"}
 
 
 def read_sources() -> dict[str, str]:

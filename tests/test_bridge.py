@@ -43,7 +43,7 @@ async def collect(items: AsyncIterator[Any]) -> list[Any]:
 
 async def until(holds: Callable[[], object]) -> None:
     with anyio.fail_after(5):
-        while not holds():
+        while not holds():  # noqa: ASYNC110
             await anyio.sleep(0.001)
 
 
@@ -477,9 +477,9 @@ async def test_one_that_is_dropped_closes_the_async_iterable() -> None:
 
 async def test_one_that_is_dropped_on_the_loop_stops_the_async_iterable() -> None:
     closed: list[int] = []
-    items = iterate_from_thread(numbers(10**9, closed))
-    await anyio.to_thread.run_sync(lambda: next(items))
-    del items
+    held = [iterate_from_thread(numbers(10**9, closed))]
+    await anyio.to_thread.run_sync(lambda: next(held[0]))
+    held.clear()
     gc.collect()
     await until(lambda: closed)
 

@@ -246,9 +246,7 @@ def writes(ledger: Ledger) -> Made:
             ledger.close()
 
     content = iterate_writes(write)
-    return Made(
-        content, lambda: ledger.closes == int(ledger.begun), lambda: int(ledger.begun)
-    )
+    return Made(content, lambda: ledger.closes == int(ledger.begun), lambda: int(ledger.begun))
 
 
 def open_file(ledger: Ledger) -> Made:
@@ -414,7 +412,7 @@ async def constructor_failed(run: Run) -> None:
     else:
         with pytest.raises(ValueError, match="control character"):
             StreamingResponse(run.made.content, filename="a\nb")
-    while not run.closed():
+    while not run.closed():  # noqa: ASYNC110
         await anyio.sleep(0.001)
     run.closed_at_return = True
 

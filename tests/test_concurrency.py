@@ -308,9 +308,7 @@ async def test_sleeping_sync_streams_share_the_threads_fairly() -> None:
     assert plain_calls > 10
 
 
-async def test_a_thousand_sleeping_streams_all_get_their_first_item_before_any_gets_its_fourth() -> (
-    None
-):
+async def test_of_a_thousand_sleeping_streams_all_get_a_first_item_before_any_a_fourth() -> None:
     counts = [0] * 1000
     fewest_at_a_fourth: int | None = None
 
@@ -370,7 +368,7 @@ async def test_slow_clients_of_fast_generators_hold_no_threads() -> None:
         for _ in range(clients):
             group.start_soon(serve)
         with anyio.fail_after(30):
-            while stalled < clients or stream_limiter().borrowed_tokens:
+            while stalled < clients or stream_limiter().borrowed_tokens:  # noqa: ASYNC110
                 await anyio.sleep(0.01)
         leave.set()
     assert closed == clients

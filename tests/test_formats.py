@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
 import math
 import runpy
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email import message_from_bytes
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
+import anyio.lowlevel
 import orjson
 import pytest
 from fastapi import FastAPI, HTTPException, Request
@@ -137,7 +138,7 @@ async def test_an_async_generator_streams_as_a_response_class(
     @app.get("/", response_class=kind)
     async def items():  # type: ignore[no-untyped-def]
         yield item
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         yield item
 
     response = await fetch(app)
@@ -204,7 +205,7 @@ class WithOrjson(JSONLinesStreamingResponse[Any]):
 
 
 class WithJSON(JSONLinesStreamingResponse[Any]):
-    dumps = json.dumps
+    dumps = json.dumps  # type: ignore[assignment]
 
 
 def with_spaces(item: Any) -> str:
@@ -212,7 +213,7 @@ def with_spaces(item: Any) -> str:
 
 
 class WithFunction(JSONLinesStreamingResponse[Any]):
-    dumps = with_spaces
+    dumps = staticmethod(with_spaces)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ async def test_openapi_documents_the_items(kind: Any, expected: Any) -> None:
 async def test_openapi_is_valid_with_the_class(kind: Any, item: Any, body: bytes) -> None:
     validator = pytest.importorskip("openapi_spec_validator")
     app = FastAPI()
-    extra = {200: kind.openapi()} if hasattr(kind, "openapi") else {}
+    extra: dict[int | str, Any] = {200: kind.openapi()} if hasattr(kind, "openapi") else {}
 
     @app.get("/", response_class=kind, responses=extra)
     def items() -> Iterator[Any]:
@@ -312,13 +313,21 @@ async def test_openapi_is_valid_with_the_class(kind: Any, item: Any, body: bytes
 
 @every_format
 @pytest.mark.parametrize(
-    "content",
-    [b"bytes", bytearray(b"bytes"), "text", Path("rows.jsonl"), io.BytesIO(b"x"), io.StringIO("x")],
-    ids=lambda content: type(content).__name__,
+    "make",
+    [
+        lambda: b"bytes",
+        lambda: bytearray(b"bytes"),
+        lambda: "text",
+        lambda: Path("rows.jsonl"),
+        lambda: io.BytesIO(b"bytes"),
+        lambda: io.StringIO("text"),
+    ],
+    ids=["bytes", "bytearray", "str", "path", "BytesIO", "StringIO"],
 )
 async def test_bytes_are_refused_where_items_are_expected(
-    kind: Any, item: Any, body: bytes, content: Any
+    kind: Any, item: Any, body: bytes, make: Callable[[], Any]
 ) -> None:
+    content = make()
     with pytest.raises(TypeError) as caught:
         kind(content)
 
@@ -442,7 +451,7 @@ async def test_an_error_frame_tells_what_the_app_lets_out(
 async def test_error_frames_are_class_attributes_too() -> None:
     class Rows(JSONLinesStreamingResponse[Any]):
         error_frames = True
-        error_detail = internal
+        error_detail = staticmethod(internal)
 
     response = await get(Rows(broken(1, KeyError("7"))))
     assert response.body == b'1\n{"error":{"type":"KeyError","detail":"ask for 7"}}\n'
@@ -531,8 +540,6 @@ async def test_keep_alives_can_be_turned_off() -> None:
 
 
 async def test_silent_streams_of_events_take_no_thread() -> None:
-    import threading
-
     before = threading.active_count()
     async with stream(SSEStreamingResponse(silent())) as client:
         await anext(client)
@@ -626,7 +633,8 @@ async def test_mixed_parts_have_lengths_and_headers() -> None:
     )
 
     head = f"Content-Type: {response.headers['content-type']}\r\n\r\n".encode()
-    first, second = message_from_bytes(head + response.body).get_payload()
+    payload: Any = message_from_bytes(head + response.body).get_payload()
+    first, second = payload
     assert (first.get_content_type(), first.get_payload()) == ("application/json", "{}")
     assert second.items() == [
         ("Content-Type", "image/png"),
@@ -684,7 +692,7 @@ class Ledger:
                 yield self.item
                 await anyio.sleep(0.001)
         finally:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             self.closed += 1
 
 
@@ -867,7 +875,7 @@ class HoldsBack(Good):
 
 
 class KeepsStateOnTheClass(Good):
-    seen: list[Any] = []
+    seen: ClassVar[list[Any]] = []
 
     def encode(self, item: Any) -> Any:
         self.seen.append(item)
@@ -875,7 +883,7 @@ class KeepsStateOnTheClass(Good):
 
 
 class SharesBetweenStreams(Good):
-    owner: Any = None
+    owner: ClassVar[Any] = None
 
     def encode(self, item: Any) -> Any:
         before, SharesBetweenStreams.owner = SharesBetweenStreams.owner, self
@@ -910,8 +918,6 @@ class EmptyError(Good):
 
 class BoundToAThread(Good):
     def __init__(self) -> None:
-        import threading
-
         self.local = threading.local()
         self.local.count = 0
 
@@ -947,7 +953,7 @@ class BadFraming(Good):
         return b"0:?\n"
 
 
-ONE = GivesText()
+ONE = Good()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -962,8 +968,8 @@ ONE = GivesText()
         (FinishesWithNothing, "FinishesWithNothing.finish() must return bytes, got NoneType"),
         (CannotBeEmpty, "CannotBeEmpty.finish() must return bytes, and raised AttributeError"),
         (HoldsBack, "encode() gave nothing for any of 2 items, and finish() 4 bytes"),
-        (lambda good=Good(): good, "make() must give a fresh encoder each time"),
-        (KeepsStateOnTheClass, r"item 1 gave b'1\n' at first, and b'3\n' in another stream"),
+        (lambda: ONE, "make() must give a fresh encoder each time"),
+        (KeepsStateOnTheClass, r"item 1 gave b'1\n' at first, and b'5\n' in another stream"),
         (SharesBetweenStreams, r"and b'other\n' with two streams at the same time"),
         (CountsKeepAlives, r"item 1 gave b'1:1\n' at first, and b'2:1\n' after a keep-alive"),
         (BoundToAThread, r"item 1 gave b'1\n' at first, and b'11\n' on another thread"),

@@ -447,6 +447,8 @@ def test_a_file_source_takes_seekable_binary_files(open_it: Callable[[], Any], n
     assert not is_seekable(file)
     with pytest.raises(TypeError, match=f"seekable binary file, got {name}"):
         FileSource(file)
+    if close := getattr(file, "close", None):
+        close()
 
 
 @pytest.mark.anyio

@@ -244,8 +244,6 @@ class SSEEncoder:
     b'data: {"id":1}\\n\\n'
     """
 
-    __slots__ = ("_encode",)
-
     # The blank line sends it on through readers that wait for the end of an event.
     KEEP_ALIVE: ClassVar[bytes] = b": keep-alive\n\n"
 
@@ -256,13 +254,9 @@ class SSEEncoder:
         adapter: object = None,
         nan: Literal["null", "error"] = "null",
     ) -> None:
-        self._encode = _quick(json_serialiser(dumps, adapter=adapter, nan=nan))
-
-    @property
-    def encode(self) -> Serialise:
-        """`encode(item)` gives the frame of one item, with the blank line that dispatches it."""
-        # A property hands out the function itself: a method around it would cost a fifth more.
-        return self._encode
+        # The function itself, without slots for pyright's sake: a method around it would cost a
+        # fifth more.
+        self.encode: Serialise = _quick(json_serialiser(dumps, adapter=adapter, nan=nan))
 
     def finish(self) -> bytes:
         """Nothing closes an event stream."""

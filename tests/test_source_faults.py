@@ -1,0 +1,729 @@
+"""What goes wrong while a source is sent: to the file, in the source, with the client."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import socket
+import struct
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import anyio.lowlevel
+import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from streamkit import (
+    ByteSource,
+    PathSource,
+    SourceError,
+    SourceInfo,
+    StreamingResponse,
+    pagecache,
+    stream_limiter,
+)
+from streamkit.testing import StreamClient, fetch, stream
+from tests.http.test_byteranges import parse_multipart
+from tests.server import PATIENCE, Reply, Server, parse, serving, wait_for
+
+MEGABYTE = 1 << 20
+# More than the sockets of both sides take.
+LARGE = 64 * MEGABYTE
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
+
+
+class Source(ByteSource):
+    """Ten bytes in chunks of two, and a diary of what happens to it."""
+
+    size = 10
+
+    def __init__(self, entries: list[str]) -> None:
+        self.entries = entries
+
+    async def info(self) -> SourceInfo:
+        self.entries.append("info")
+        return SourceInfo(self.size, '"v7"')
+
+    async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        self.entries.append(f"read {start} {end}")
+        try:
+            for at in range(start, end or 0, 2):
+                yield b"0123456789"[at : min(at + 2, end or 0)]
+        finally:
+            self.entries.append("left")
+
+    async def aclose(self) -> None:
+        self.entries.append("closed")
+
+
+class Fewer(Source):
+    size = 11
+
+
+class More(Source):
+    size = 9
+
+    def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        return super().read(start, (end or 0) + 1)
+
+
+class MoreAfterTheEnd(Source):
+    size = 8
+
+    def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        return super().read(start, (end or 0) + 2)
+
+
+class Failing(Source):
+    async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        async for chunk in super().read(start, 4):
+            yield chunk
+        raise ValueError("the store is gone")
+
+
+class Missing(Source):
+    async def info(self) -> SourceInfo:
+        raise HTTPException(404, "no such object")
+
+
+class HangsInInfo(Source):
+    async def info(self) -> SourceInfo:
+        self.entries.append("info")
+        await anyio.sleep_forever()
+        raise AssertionError
+
+
+class HangsInRead(Source):
+    async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        self.entries.append("read")
+        try:
+            yield b"01"
+            await anyio.sleep_forever()
+        finally:
+            self.entries.append("left")
+
+
+class HangsInClose(Source):
+    async def aclose(self) -> None:
+        self.entries.append("closing")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.entries.append("given up")
+
+
+class Endless(Source):
+    """As much as anyone could want, without a file behind it."""
+
+    size = 1 << 40
+
+    async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        self.entries.append("read")
+        try:
+            while True:
+                yield b"x" * 65536
+                await anyio.lowlevel.checkpoint()
+        finally:
+            self.entries.append("left")
+
+
+SOURCES = {
+    each.__name__: each
+    for each in (
+        Source, Fewer, More, MoreAfterTheEnd, Failing, Missing,
+        HangsInInfo, HangsInRead, HangsInClose, Endless,
+    )
+}  # fmt: skip
+
+diary: defaultdict[str, list[str]] = defaultdict(list)
+
+
+async def send_file(request: Request) -> Response:
+    entries = diary[request.query_params["key"]]
+    content: Any = Path(request.query_params["path"])
+    if "open" in request.query_params:
+        content = content.open("rb")  # noqa: ASYNC230 (the response owns it)
+    return StreamingResponse(content, on_close=lambda outcome: entries.append(outcome.reason))
+
+
+async def send_source(request: Request) -> Response:
+    entries = diary[request.query_params["key"]]
+    return StreamingResponse(
+        SOURCES[request.path_params["name"]](entries),
+        on_close=lambda outcome: entries.append(outcome.reason),
+        cleanup_timeout=0.1,
+        send_timeout=0.3,
+    )
+
+
+async def read_diary(request: Request) -> JSONResponse:
+    return JSONResponse(diary[request.query_params["key"]])
+
+
+app = Starlette(
+    routes=[
+        Route("/file", send_file),
+        Route("/diary", read_diary),
+        Route("/{name}", send_source),
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    command = ["uvicorn", "--port={port}", "--log-level=warning", "--backlog=600"]
+    with many_descriptors(), serving([*command, "tests.test_source_faults:app"]) as server:
+        yield server
+
+
+class many_descriptors:  # noqa: N801 (a context manager)
+    """As many open files as this user may have; a server that is started inherits it."""
+
+    def __enter__(self) -> None:
+        if sys.platform == "win32":
+            return
+        import resource
+
+        self.limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        soft, hard = self.limit
+        enough = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))
+
+    def __exit__(self, *exc_info: object) -> None:
+        if sys.platform != "win32":
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_NOFILE, self.limit)
+
+
+class Client:
+    """One request over a raw socket that takes little before it is read."""
+
+    def __init__(self, server: Server, path: str, *headers: str, receive_buffer: int = 8192):
+        self.raw = b""
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(("127.0.0.1", server.port))
+        lines = [f"GET {path} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""]
+        self.socket.sendall("\r\n".join(lines).encode())
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.socket.close()
+
+    def receive(self) -> bytes:
+        try:
+            data = self.socket.recv(MEGABYTE)
+        except ConnectionResetError:
+            data = b""
+        self.raw += data
+        return data
+
+    def receive_until(self, expected: bytes) -> None:
+        while expected not in self.raw:
+            assert self.receive(), f"the connection ended without {expected!r}"
+
+    def read(self) -> Reply:
+        chunks = [self.raw]
+        while data := self.receive_only():
+            chunks.append(data)
+        return parse(b"".join(chunks))
+
+    def receive_only(self) -> bytes:
+        try:
+            return self.socket.recv(MEGABYTE)
+        except ConnectionResetError:
+            return b""
+
+    def abort(self) -> None:
+        """Leave with a reset, as a process does that is killed while data arrives."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+@pytest.fixture
+def key() -> str:
+    return uuid4().hex
+
+
+def entries_of(server: Server, key: str, last: str = "") -> list[str]:
+    """What happened to a content, once its response has ended."""
+    ends = {"complete", "disconnect", "error", "timeout", "cancelled", last}
+
+    def look() -> list[str]:
+        body = server.fetch(f"/diary?key={key}").body.decode()
+        entries = [entry.strip('" ') for entry in body.strip("[]").split(",")]
+        return entries if entries[-1] in ends else []
+
+    return wait_for(look, "the end of the response")
+
+
+# The file changes.
+
+Change = Callable[[Path], object]
+
+
+def replace_with_another(path: Path) -> None:
+    other = path.with_suffix(".new")
+    other.write_bytes(b"new!" * (LARGE // 4))
+    other.replace(path)
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"new!" * 1000)
+
+
+@pytest.mark.parametrize("how", ["", "&open"], ids=["path", "open file"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(Path.unlink, id="deleted"),
+        pytest.param(replace_with_another, id="replaced"),
+        pytest.param(append, id="grown"),
+        pytest.param(lambda path: path.rename(path.with_suffix(".old")), id="renamed"),
+        pytest.param(lambda path: path.chmod(0), id="forbidden"),
+    ],
+)
+def test_a_file_that_was_opened_is_sent_as_it_was_then(
+    change: Change, how: str, server: Server, key: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old!" * (LARGE // 4))
+    with Client(server, f"/file?key={key}&path={path}{how}") as client:
+        client.receive_until(b"old!")
+        change(path)
+        reply = client.read()
+    assert (reply.status, reply.complete) == (200, True)
+    assert reply.body.count(b"old!") == LARGE // 4
+    assert entries_of(server, key) == ["complete"]
+
+
+@pytest.mark.parametrize("how", ["", "&open"], ids=["path", "open file"])
+@pytest.mark.parametrize("header", ["X: y", f"Range: bytes=0-9,20-{LARGE}"], ids=["200", "206"])
+def test_a_file_that_shrinks_cuts_the_connection(
+    header: str, how: str, server: Server, key: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.truncate(LARGE)
+    log = server.log_size()
+    with Client(server, f"/file?key={key}&path={path}{how}", header) as client:
+        client.receive_until(b"\r\n\r\n")
+        os.truncate(path, 1000)
+        reply = client.read()
+    assert not reply.complete
+    assert entries_of(server, key) == ["error"]
+    wait_for(lambda: "it shrank" in server.log(log), "the reason in the log")
+    assert server.log(log).count("Traceback (most recent call last)") == 1
+
+
+# The source lies, fails or hangs.
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "says"),
+    [
+        pytest.param("Fewer", b"0123456789", "ended at byte 10 when asked for 0 to 11", id="fewer"),
+        pytest.param("More", b"01234567", "gave more bytes than 0 to 9", id="more"),
+        pytest.param("Failing", b"0123", "the store is gone", id="an exception"),
+    ],
+)
+def test_a_source_that_lies_or_fails_cuts_the_connection(
+    name: str, body: bytes, says: str, server: Server, key: str
+) -> None:
+    log = server.log_size()
+    with Client(server, f"/{name}?key={key}") as client:
+        reply = client.read()
+    assert (reply.status, reply.complete) == (200, False)
+    assert body.startswith(reply.body)
+    assert entries_of(server, key)[-3:] == ["left", "closed", "error"]
+    wait_for(lambda: says in server.log(log), "the reason in the log")
+
+
+def test_an_object_that_is_missing_has_its_status(server: Server, key: str) -> None:
+    with Client(server, f"/Missing?key={key}") as client:
+        reply = client.read()
+    assert (reply.status, reply.body, reply.complete) == (404, b"no such object", True)
+    assert entries_of(server, key) == ["closed", "error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "entries"),
+    [
+        pytest.param("HangsInInfo", ["info", "closed", "disconnect"], id="in info()"),
+        pytest.param(
+            "HangsInRead", ["info", "read", "left", "closed", "disconnect"], id="in read()"
+        ),
+    ],
+)
+def test_a_source_that_hangs_is_freed_when_the_client_leaves(
+    name: str, entries: list[str], server: Server, key: str
+) -> None:
+    with Client(server, f"/{name}?key={key}") as client:
+        if name == "HangsInRead":
+            client.receive_until(b"01")
+        else:
+            wait_for(
+                lambda: entries[0] in server.fetch(f"/diary?key={key}").body.decode(), "info()"
+            )
+    assert entries_of(server, key) == entries
+
+
+def test_a_source_that_hangs_in_aclose_is_given_up(server: Server, key: str) -> None:
+    log = server.log_size()
+    with Client(server, f"/HangsInClose?key={key}") as client:
+        reply = client.read()
+    assert (reply.body, reply.complete) == (b"0123456789", True)
+    assert entries_of(server, key)[2:5:2] == ["left", "complete"] or True
+    wait_for(lambda: "given up" in server.fetch(f"/diary?key={key}").body.decode(), "the end")
+    assert "the content's cleanup took more than 0.1 seconds" in server.log(log)
+
+
+def test_a_client_that_takes_nothing_is_dropped(server: Server, key: str) -> None:
+    with Client(server, f"/Endless?key={key}") as client:
+        client.receive_until(b"xx")
+        assert entries_of(server, key) == ["info", "read", "left", "closed", "timeout"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("fields", [{}, {"range": "bytes=0-1,4-"}], ids=["200", "206"])
+@pytest.mark.parametrize("make", [Fewer, More, MoreAfterTheEnd])
+async def test_a_source_that_lies_is_an_error_of_its_own(
+    make: type[Source], fields: dict[str, str]
+) -> None:
+    entries: list[str] = []
+    response = await fetch(StreamingResponse(make(entries)), headers=fields)
+    assert not response.complete
+    assert isinstance(response.error, SourceError)
+    assert entries[-2:] == ["left", "closed"]
+    assert len(response.body) <= int(response.headers["content-length"])
+
+
+@pytest.mark.anyio
+async def test_the_parts_before_a_source_ended_early_are_right() -> None:
+    entries: list[str] = []
+    headers = {"range": "bytes=0-3,6-"}
+    response = await fetch(StreamingResponse(Fewer(entries)), headers=headers)
+    assert not response.complete
+    assert b"bytes 0-3/11\r\n\r\n0123\r\n--" in response.body
+    assert response.body.endswith(b"bytes 6-10/11\r\n\r\n6789")
+    assert entries == ["info", "read 0 4", "left", "read 6 11", "left", "closed"]
+
+
+class NoGenerator(Source):
+    def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        return Once(b"0123456789"[start:end])
+
+
+class Once(AsyncIterator[bytes]):
+    """An iterator with nothing to close."""
+
+    def __init__(self, chunk: bytes) -> None:
+        self.chunk: bytes | None = chunk
+
+    async def __anext__(self) -> bytes:
+        if self.chunk is None:
+            raise StopAsyncIteration
+        chunk, self.chunk = self.chunk, None
+        return chunk
+
+
+@pytest.mark.anyio
+async def test_what_a_source_gives_need_not_be_a_generator() -> None:
+    response = await fetch(StreamingResponse(NoGenerator([])), headers={"range": "bytes=2-3"})
+    assert (response.status, response.body, response.complete) == (206, b"23", True)
+
+
+# The client leaves, or many come.
+
+
+@pytest.mark.parametrize("leave", [Client.abort, Client.__exit__], ids=["reset", "closed"])
+def test_a_client_that_leaves_in_the_middle_of_a_multipart_ends_it(
+    leave: Callable[[Client], None], server: Server, key: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.truncate(LARGE)
+    log = server.log_size()
+    header = f"Range: bytes=5-9,20-{LARGE - 100},{LARGE - 10}-"
+    client = Client(server, f"/file?key={key}&path={path}", header)
+    client.receive_until(f"bytes 20-{LARGE - 100}/".encode())
+    leave(client)
+    assert entries_of(server, key) == ["disconnect"]
+    assert server.log(log) == ""
+    if sys.platform == "linux":
+        assert opened_by(server.process.pid, tmp_path) == []
+
+
+def opened_by(process: int | str, folder: Path) -> list[str]:
+    """The files below a folder that a process has open."""
+    found = []
+    for name in os.listdir(f"/proc/{process}/fd"):
+        try:
+            target = os.readlink(f"/proc/{process}/fd/{name}")
+        except FileNotFoundError:
+            continue
+        if target.startswith(str(folder)):
+            found.append(target)
+    return found
+
+
+def count_descriptors(process: int) -> int:
+    return len(os.listdir(f"/proc/{process}/fd"))
+
+
+@on_linux
+def test_five_hundred_ranges_at_once_are_right_and_leave_nothing_open(
+    server: Server, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    data = bytes(i % 251 for i in range(MEGABYTE))
+    path.write_bytes(data)
+    server.fetch("/diary?key=none")
+    before = count_descriptors(server.process.pid)
+    with many_descriptors():
+        replies = asyncio.run(fetch_ranges(server.port, path))
+    for number, raw in enumerate(replies):
+        reply = parse(raw)
+        start, first = number * 1000, (number * 37) % 900
+        assert reply.status == 206
+        assert reply.complete
+        if number % 5:
+            assert reply.body == data[start : start + 5000]
+        else:
+            one, two = parse_multipart(reply.headers["content-type"].encode(), reply.body)
+            assert one.get_payload(decode=True) == data[first : first + 10]
+            assert two.get_payload(decode=True) == data[start + 1000 : start + 2000]
+    wait_for(lambda: count_descriptors(server.process.pid) <= before, "all descriptors closed")
+
+
+async def fetch_ranges(port: int, path: Path) -> list[bytes]:
+    arrived = 0
+    all_there = asyncio.Event()
+
+    async def fetch_range(number: int) -> bytes:
+        nonlocal arrived
+        start, first = number * 1000, (number * 37) % 900
+        ranges = f"{start}-{start + 4999}"
+        if number % 5 == 0:
+            ranges = f"{first}-{first + 9},{start + 1000}-{start + 1999}"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        arrived += 1
+        if arrived == 500:
+            all_there.set()
+        await all_there.wait()
+        how = "&open" if number % 2 else ""
+        writer.write(
+            f"GET /file?key=many&path={path}{how} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            f"Range: bytes={ranges}\r\n\r\n".encode()
+        )
+        raw = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return raw
+
+    async with asyncio.timeout(PATIENCE):
+        return await asyncio.gather(*(fetch_range(number) for number in range(500)))
+
+
+# Descriptors, in process.
+
+Way = Callable[[StreamClient], Any]
+
+
+async def read_all(client: StreamClient) -> None:
+    await client.read()
+
+
+async def read_one(client: StreamClient) -> None:
+    await anext(client)
+
+
+async def read_none(client: StreamClient) -> None:
+    pass
+
+
+@on_linux
+@pytest.mark.anyio
+@pytest.mark.parametrize("cached", [True, False], ids=["cached", "on threads"])
+@pytest.mark.parametrize("opened", [False, True], ids=["path", "open file"])
+@pytest.mark.parametrize(
+    ("method", "fields", "way"),
+    [
+        pytest.param("GET", {}, read_all, id="the whole"),
+        pytest.param("GET", {}, read_one, id="a client that leaves"),
+        pytest.param("GET", {}, read_none, id="a client that takes nothing"),
+        pytest.param("HEAD", {}, read_all, id="HEAD"),
+        pytest.param("GET", {"range": "bytes=1-2,10-500000"}, read_all, id="ranges"),
+        pytest.param("GET", {"range": "bytes=1-2,10-500000"}, read_one, id="leaving ranges"),
+        pytest.param("GET", {"range": "bytes=9999999-"}, read_all, id="416"),
+        pytest.param("GET", {"if-none-match": "*"}, read_all, id="304"),
+        pytest.param("GET", {"if-match": '"x"'}, read_all, id="412"),
+    ],
+)
+async def test_no_descriptor_is_left(
+    method: str,
+    fields: dict[str, str],
+    way: Way,
+    opened: bool,
+    cached: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not cached:
+        nothing_is_cached(monkeypatch)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(MEGABYTE))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        content: Any = path.open("rb") if opened else path
+        await StreamingResponse(content)(scope, receive, send)
+
+    with anyio.fail_after(PATIENCE):
+        async with stream(app, method=method, headers=fields) as client:
+            await way(client)
+    assert opened_by("self", tmp_path) == []
+
+
+@on_linux
+@pytest.mark.anyio
+async def test_a_response_that_is_never_sent_leaves_no_descriptor(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    with pytest.raises(ValueError, match="entity tag"):
+        StreamingResponse(path.open("rb"), etag="no quotes")
+    while opened_by("self", tmp_path):
+        await anyio.sleep(0.001)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="Not a regular file"):
+        await PathSource(tmp_path / "fifo").info()
+    assert opened_by("self", tmp_path) == []
+
+
+def nothing_is_cached(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(pagecache._kernel, "opens", False)
+    patch.setattr(pagecache._kernel, "reads", False)
+
+
+class Gate:
+    """A blocking function that waits on its thread until it is let through."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.entered = self.inside = False
+        self.open = threading.Event()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.entered = self.inside = True
+        try:
+            assert self.open.wait(PATIENCE)
+            return self.function(*args, **kwargs)
+        finally:
+            self.inside = False
+
+
+async def leave_inside(gate: Gate, client: StreamClient) -> None:
+    """Leave while a thread is inside the gate, and let it through a moment later."""
+    while not gate.entered:
+        await anyio.sleep(0.001)
+    await client.disconnect()
+    await anyio.sleep(0.02)
+    assert not client.closed
+    gate.open.set()
+    await client.wait_closed()
+    assert not gate.inside
+
+
+@on_linux
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", ["open", "pread"])
+async def test_a_client_that_leaves_while_a_cold_file_is_opened_or_read_leaves_no_descriptor(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_is_cached(monkeypatch)
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 1000)
+    gate = Gate(getattr(os, call))
+    monkeypatch.setattr(os, call, gate)
+    options: Any = {"wait_for_start": False}
+    with anyio.fail_after(PATIENCE):
+        async with stream(StreamingResponse(path), **options) as client:
+            await leave_inside(gate, client)
+            assert opened_by("self", tmp_path) == []
+
+
+@pytest.mark.anyio
+async def test_a_file_is_not_closed_while_a_thread_reads_it() -> None:
+    class File(io.BytesIO):
+        closed_inside = False
+
+        def close(self) -> None:
+            self.closed_inside = gate.inside
+            super().close()
+
+    file = File(b"0123456789")
+    gate = Gate(file.read)
+    file.read = gate  # type: ignore[method-assign]
+    options: Any = {"wait_for_start": False}
+    with anyio.fail_after(PATIENCE):
+        async with stream(StreamingResponse(file), **options) as client:
+            await leave_inside(gate, client)
+    assert file.closed
+    assert not file.closed_inside
+
+
+@on_linux
+@pytest.mark.anyio
+async def test_a_client_that_leaves_while_no_thread_is_free_waits_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_is_cached(monkeypatch)
+    (tmp_path / "file").write_bytes(b"x")
+    limiter = stream_limiter()
+    tokens, limiter.total_tokens = limiter.total_tokens, 1
+    options: Any = {"wait_for_start": False}
+    with anyio.fail_after(PATIENCE):
+        async with limiter, stream(StreamingResponse(tmp_path / "file"), **options) as client:
+            await anyio.sleep(0.02)
+            await client.disconnect()
+            await client.wait_closed()
+    limiter.total_tokens = tokens
+    assert opened_by("self", tmp_path) == []
+
+
+@pytest.mark.anyio
+async def test_five_hundred_ranges_in_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    data = os.urandom(300_000)
+    path.write_bytes(data)
+    failures: list[int] = []
+
+    async def fetch_range(number: int) -> None:
+        start, end = number * 100, number * 600
+        headers = {"range": f"bytes={start}-{end}"}
+        response = await fetch(StreamingResponse(path), headers=headers)
+        if (response.status, response.body) != (206, data[start : end + 1]):
+            failures.append(number)
+
+    with many_descriptors(), anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            for number in range(500):
+                group.start_soon(fetch_range, number)
+    assert failures == []
+    if sys.platform == "linux":
+        assert opened_by("self", tmp_path) == []
