@@ -223,7 +223,7 @@ class _TrioTask:
 
     async def _run(self, function: Function, cleanup: Function | None) -> None:
         with self._scope, self._shield:
-            await _cancelled_once(function(), self._shield)
+            await _cancelled_once(function(), self._scope, self._shield)
             if cleanup is not None:
                 # trio keeps a cancellation that met no checkpoint for the next one.
                 self._shield.shield = True
@@ -232,15 +232,19 @@ class _TrioTask:
 
 @types.coroutine
 def _cancelled_once(
-    coroutine: Coroutine[Any, Any, None], shield: trio.CancelScope
+    coroutine: Coroutine[Any, Any, None], scope: trio.CancelScope, shield: trio.CancelScope
 ) -> Generator[Any, Any, None]:
     """Drive `coroutine`, and shut `shield` as soon as it waits again after a cancellation.
+
+    `scope` and the end of the run are what cancels it; a timeout of its own does not count.
 
     trio cancels at every checkpoint of a cancelled scope, asyncio once: this makes them alike,
     so that `finally: await ...` in a user's generator works on both.
     """
     import trio
 
+    system = trio.lowlevel.current_task().parent_nursery
+    assert system is not None
     step: Callable[[Any], Any] = coroutine.send
     argument: Any = None
     cancelled = False
@@ -260,4 +264,4 @@ def _cancelled_once(
             step, argument = coroutine.throw, exc
         # trio resumes a task with an Outcome, which its innermost trap unwraps.
         if isinstance(getattr(argument, "error", argument), trio.Cancelled):
-            cancelled = True
+            cancelled = scope.cancel_called or system.cancel_scope.cancel_called

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import socket
@@ -270,12 +271,16 @@ def _watched() -> Iterator[list[str]]:
         if event == "c_call" and _is_impure(function):
             calls.append(f"{function.__qualname__}() in {frame.f_code.co_name}()")
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    # What a garbage collection calls is none of the encoder's.
+    gc.disable()
     sys.setprofile(look)
     try:
         yield calls
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
 
 
 def _is_impure(function: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from functools import partial
@@ -67,7 +68,7 @@ class ObjectStoreSource(ByteSource):
         self._pinned: ObjectMeta | None = None
 
     async def info(self) -> SourceInfo:
-        meta = self._pinned = await _on_thread(self._head)
+        meta = await self._pin()
         return SourceInfo(
             meta["size"],
             self._given.etag or _entity_tag(meta["e_tag"]),
@@ -76,10 +77,7 @@ class ObjectStoreSource(ByteSource):
         )
 
     async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
-        if self._pinned is None:
-            await self.info()
-        assert self._pinned is not None
-        pinned = self._pinned
+        pinned = self._pinned or await self._pin()
         position, end = start, pinned["size"] if end is None else end
         while position < end:
             opened = position
@@ -92,6 +90,15 @@ class ObjectStoreSource(ByteSource):
             except self._broken_off:
                 if position == opened:
                     raise
+
+    async def _pin(self) -> ObjectMeta:
+        try:
+            meta = await _on_thread(self._head)
+        except ValueError as exc:
+            # A path with "..", say, which no object of any store can have.
+            raise FileNotFoundError(errno.ENOENT, str(exc), self._path) from exc
+        self._pinned = meta
+        return meta
 
     def _open(self, pinned: ObjectMeta, start: int, end: int) -> BytesStream:
         options: GetOptions = {}
@@ -121,7 +128,9 @@ async def _on_thread(function: Callable[[], T]) -> T:
     an interpreter that is about to exit: CPython ends such a thread where it stands, and Rust then
     aborts the process.
     """
-    return await anyio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=stream_limiter())
+    return await anyio.to_thread.run_sync(
+        function, abandon_on_cancel=True, limiter=stream_limiter()
+    )
 
 
 def _version(meta: ObjectMeta, pinned: ObjectMeta) -> Any:

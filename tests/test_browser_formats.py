@@ -6,12 +6,13 @@ import json
 import os
 import random
 import shutil
+import socket
 import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Dice(random.Random):
         return self.text(CHARACTERS.replace("\r", "").replace("\n", "").replace("\0", ""), least)
 
     def data(self, depth: int = 2) -> Any:
-        kinds = [
+        kinds: list[Callable[[], Any]] = [
             lambda: self.text(),
             lambda: self.randint(-(10**9), 10**9),
             lambda: self.choice([True, False, 0.5, ""]),
@@ -226,7 +227,8 @@ def test_a_browser_goes_on_where_it_was_after_the_server_was_killed(tab: Any) ->
         )
 
     with process_on(port) as first:
-        wait_for(lambda: opens(tab, f"http://127.0.0.1:{port}/"), "the server")
+        wait_for(lambda: accepts(port), "the server")
+        tab.goto(f"http://127.0.0.1:{port}/")
         tab.evaluate(COUNT)
         seen_from(first)
     with process_on(port) as second:
@@ -237,14 +239,10 @@ def test_a_browser_goes_on_where_it_was_after_the_server_was_killed(tab: Any) ->
     assert {pid for pid, _ in seen} == {str(first), str(second)}
 
 
-def opens(tab: Any, url: str) -> bool:
-    from playwright.sync_api import Error
-
-    try:
-        tab.goto(url)
-    except Error:
-        return False
-    return True
+def accepts(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def test_an_image_of_mixed_parts_moves(tab: Any, server: Server) -> None:
@@ -263,12 +261,18 @@ PIXEL = """() => {
 }"""
 
 
+def leave(tab: Any) -> None:
+    """Let go of the streams, for which a server that shuts down waits."""
+    tab.goto("about:blank")
+
+
 def test_the_example_of_moving_pictures_moves(tab: Any) -> None:
     with serving(["uvicorn", "--port", "{port}", "docs.examples.moving_pictures:app"]) as running:
         tab.goto(f"http://127.0.0.1:{running.port}/", wait_until="commit")
         tab.wait_for_function("document.images.length && document.images[0].naturalWidth === 200")
         first = tab.locator("img").screenshot()
         wait_for(lambda: tab.locator("img").screenshot() != first, "another picture")
+        leave(tab)
 
 
 def test_the_example_of_events_shows_its_ticks(tab: Any) -> None:
@@ -277,3 +281,4 @@ def test_the_example_of_events_shows_its_ticks(tab: Any) -> None:
     ) as running:
         tab.goto(f"http://127.0.0.1:{running.port}/")
         tab.wait_for_function("document.getElementById('tick').textContent === '2'")
+        leave(tab)

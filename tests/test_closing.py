@@ -109,6 +109,12 @@ class Made(NamedTuple):
     closes: Callable[[], int]
 
 
+async def pause() -> None:
+    with anyio.move_on_after(0.001):
+        await anyio.sleep_forever()
+    await anyio.sleep_forever()
+
+
 def sync_generator(ledger: Ledger) -> Made:
     def generate() -> Iterator[Any]:
         try:
@@ -168,7 +174,7 @@ def async_generator(ledger: Ledger) -> Made:
             for item in ledger.script():
                 ledger.working_async()
                 if item is ...:
-                    await anyio.sleep_forever()
+                    await pause()
                 yield item
         finally:
             await ledger.close_async()
@@ -190,7 +196,7 @@ def async_iterator(ledger: Ledger) -> Made:
             if item is None:
                 raise StopAsyncIteration
             if item is ...:
-                await anyio.sleep_forever()
+                await pause()
             return item
 
         async def aclose(self) -> None:
@@ -207,7 +213,7 @@ def async_file(ledger: Ledger) -> Made:
             ledger.working_async()
             item = next(items, b"")
             if item is ...:
-                await anyio.sleep_forever()
+                await pause()
             return item
 
         async def aclose(self) -> None:
@@ -226,7 +232,7 @@ def byte_source(ledger: Ledger) -> Made:
             for item in ledger.script():
                 ledger.working_async()
                 if item is ...:
-                    await anyio.sleep_forever()
+                    await pause()
                 yield item
 
         async def aclose(self) -> None:
@@ -355,6 +361,7 @@ async def head(run: Run) -> None:
 async def disconnect_idle(run: Run) -> None:
     async with run.client() as client:
         await anext(client)
+        await anyio.sleep(0.003)
         await client.disconnect()
         run.ledger.gate.set()
         await client.wait_closed()

@@ -30,7 +30,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 # Seconds and bytes after which a client leaves a stream that has no end.
 LEAVE_AFTER, ENOUGH = 0.3, 1_000_000
-ARGUMENTS = {"name": "readme.txt", "row": "1"}
+ARGUMENTS = {"name": "readme.txt"}
 NOT_FOUND = (
     "none . ../secret.txt %2e%2e/secret.txt link.txt %00 /etc/passwd ../downloads-2/secret.txt"
 )
@@ -74,8 +74,10 @@ def run_block(source: str, page: str) -> dict[str, Any]:
 
 
 def paths(app: Any) -> list[str]:
-    documented = app.openapi()["paths"]
-    return [re.sub(r"{(\w+)(?::\w+)?}", lambda found: ARGUMENTS[found[1]], p) for p in documented]
+    def argument(found: re.Match[str]) -> str:
+        return ARGUMENTS.get(found[1], "1")
+
+    return [re.sub(r"{(\w+)(?::\w+)?}", argument, path) for path in app.openapi()["paths"]]
 
 
 async def look_at(app: Any, path: str) -> None:

@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from streamkit import ByteSource, SourceInfo, StreamingResponse
 from tests.http.test_byteranges import parse_multipart
@@ -117,9 +118,24 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 METHODS = ["GET", "HEAD", "POST"]
-app = Starlette(
+site = Starlette(
     routes=[Route("/{content}/{response}", endpoint, methods=METHODS)], lifespan=lifespan
 )
+sent: list[str] = []
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """The site, and at /sent the types of the messages of the last response."""
+
+    async def noting_send(message: Message) -> None:
+        sent.append(message["type"])
+        await send(message)
+
+    if scope["type"] == "http" and scope["path"] == "/sent":
+        await JSONResponse(sent)(scope, receive, send)
+        return
+    sent.clear()
+    await site(scope, receive, noting_send)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +186,7 @@ def ask(
     if method != "HEAD" and "content-length" in headers:
         assert len(body) == int(headers["content-length"])
     for name in ("date", "server"):
-        del headers[name]
+        headers.pop(name, None)
     return Answer(response.status, headers, body)
 
 
@@ -468,3 +484,46 @@ def test_every_boundary_is_another(connection: HTTPConnection) -> None:
     fields = {"Range": "bytes=1-2,5-6"}
     kinds = {ask(connection, "bytes/both", fields).headers["content-type"] for _ in range(3)}
     assert len(kinds) == 3
+
+
+@pytest.fixture(scope="module")
+def sending_server() -> Iterator[Server]:
+    """A server that offers to send files by their paths."""
+    pytest.importorskip("granian", reason="granian is not installed")
+    command = ["granian", "--interface=asgi", "--port={port}", "--no-ws", "--log-level=warning"]
+    with serving([*command, "tests.test_ranges_on_a_server:app"]) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "kind", "status", "by_path"),
+    [
+        pytest.param("GET", {}, "path", 200, True, id="the whole"),
+        pytest.param("GET", {"Range": "bytes=0-"}, "path", 206, True, id="a range of the whole"),
+        pytest.param("GET", {"Range": "bytes=1-9"}, "path", 206, False, id="a range"),
+        pytest.param("GET", {"Range": "bytes=1-2,5-6"}, "path", 206, False, id="ranges"),
+        pytest.param("GET", {"If-None-Match": "*"}, "path", 304, False, id="a 304"),
+        pytest.param("HEAD", {}, "path", 200, False, id="HEAD"),
+        pytest.param("GET", {}, "open-file", 200, False, id="an open file"),
+        pytest.param("GET", {}, "bytes", 200, False, id="bytes"),
+    ],
+)
+def test_a_server_that_offers_it_sends_whole_files_by_their_paths(
+    method: str,
+    fields: dict[str, str],
+    kind: str,
+    status: int,
+    by_path: bool,
+    sending_server: Server,
+) -> None:
+    connection = HTTPConnection("127.0.0.1", sending_server.port, timeout=20)
+    answer = ask(connection, f"{kind}/both", fields, method)
+    assert answer.status == status
+    if method == "GET" and status == 200:
+        assert answer.body == DATA
+    if status == 206:
+        assert all(body in DATA for _, body in answer.parts())
+    connection.request("GET", "/sent")
+    types = connection.getresponse().read()
+    assert (b"http.response.pathsend" in types) is by_path
+    connection.close()

@@ -1,0 +1,703 @@
+"""Objects in stores: in memory, on disk, behind a real S3 API, and on a server of few words."""
+
+from __future__ import annotations
+
+import email
+import http.client
+import re
+import runpy
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from streamkit import MP4StreamingResponse, StreamingResponse
+from streamkit.checks import check_source
+from streamkit.errors import SourceError
+from streamkit.objectstore import ObjectStoreSource
+from streamkit.pagecache import READ_SIZE
+from streamkit.sender import StreamOutcome
+from streamkit.testing import FetchedResponse, fetch, stream
+from tests.server import wait_for
+
+obstore = pytest.importorskip("obstore", reason="obstore is not installed")
+from obstore.exceptions import GenericError  # noqa: E402
+from obstore.store import HTTPStore, LocalStore, MemoryStore, S3Store  # noqa: E402
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "how-to" / "stream-from-an-object-store.md"
+# A few chunks, of which no two are alike.
+DATA = b"".join(number.to_bytes(4, "big") for number in range(300_000))
+SIZE = len(DATA)
+# A name with all that a URL would have to escape.
+NAME = "films/ü #1 100%.mp4"
+OLD = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
+
+
+@dataclass
+class S3:
+    """moto's S3 on a loopback port, and what has been asked of it."""
+
+    url: str
+    log: list[dict[str, str]]
+
+    def store(self) -> Any:
+        return S3Store(
+            "films",
+            endpoint=self.url,
+            region="us-east-1",
+            access_key_id="nobody",
+            secret_access_key="nothing",
+            client_options={"allow_http": True},
+        )
+
+    def asked(self, field: str, method: str = "GET") -> list[str]:
+        """A header of each request, "" where it was not sent."""
+        return [entry.get(field, "") for entry in self.log if entry["REQUEST_METHOD"] == method]
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[S3]:
+    pytest.importorskip("moto", reason="moto is not installed")
+    moto = pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Quiet(WSGIRequestHandler):
+        def log(self, *_: object) -> None:
+            pass
+
+    backend = moto.DomainDispatcherApplication(moto.create_backend_app)
+    log: list[dict[str, str]] = []
+
+    def recorded(environ: dict[str, Any], start_response: Any) -> Any:
+        log.append({key: value for key, value in environ.items() if isinstance(value, str)})
+        return backend(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, recorded, threaded=True, request_handler=Quiet)
+    with running(server):
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
+        connection.request("PUT", "/films")
+        assert connection.getresponse().status == 200
+        connection.close()
+        yield S3(f"http://127.0.0.1:{server.server_port}", log)
+
+
+@contextmanager
+def running(server: Any) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def s3(s3_server: S3) -> S3:
+    obstore.put(s3_server.store(), NAME, DATA)
+    s3_server.log.clear()
+    return s3_server
+
+
+@pytest.fixture(params=["memory", "local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Each kind of store, with DATA at NAME."""
+    if request.param == "s3":
+        return request.getfixturevalue("s3").store()
+    store = MemoryStore() if request.param == "memory" else LocalStore(tmp_path)
+    obstore.put(store, NAME, DATA)
+    return store
+
+
+async def get(store: Any, method: str = "GET", **headers: str) -> FetchedResponse:
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = StreamingResponse(ObjectStoreSource(store, NAME))
+    return await fetch(response, method=method, headers=fields)
+
+
+# what a response gives
+
+
+async def test_an_object_is_sent_whole_with_what_the_store_knows_of_it(store: Any) -> None:
+    meta = obstore.head(store, NAME)
+
+    response = await get(store)
+
+    assert (response.status, response.complete, response.error) == (200, True, None)
+    assert response.body == DATA
+    assert response.headers["content-length"] == str(SIZE)
+    assert response.headers["accept-ranges"] == "bytes"
+    assert response.headers["etag"] == meta["e_tag"]
+    modified = meta["last_modified"].strftime("%a, %d %b %Y %H:%M:%S GMT")
+    assert response.headers["last-modified"] == modified
+
+
+@pytest.mark.parametrize(
+    ("header", "start", "end"),
+    [
+        ("bytes=100-299999", 100, 300_000),
+        (f"bytes={SIZE - 5}-", SIZE - 5, SIZE),
+        ("bytes=-7", SIZE - 7, SIZE),
+        (f"bytes=10-{SIZE * 2}", 10, SIZE),
+    ],
+)
+async def test_a_range_is_the_slice(store: Any, header: str, start: int, end: int) -> None:
+    response = await get(store, range=header)
+
+    assert (response.status, response.complete) == (206, True)
+    assert response.body == DATA[start:end]
+    assert response.headers["content-range"] == f"bytes {start}-{end - 1}/{SIZE}"
+
+
+async def test_several_ranges_are_parts(store: Any) -> None:
+    response = await get(store, range="bytes=0-4,500000-799999,-3")
+
+    assert (response.status, response.complete) == (206, True)
+    head = f"Content-Type: {response.headers['content-type']}\r\n".encode()
+    parts = email.message_from_bytes(head + b"\r\n" + response.body).get_payload()
+    assert isinstance(parts, list)
+    assert [part.get_payload(decode=True) for part in parts if not isinstance(part, str)] == [
+        DATA[:5],
+        DATA[500_000:800_000],
+        DATA[-3:],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("HEAD", {}, 200),
+        ("GET", {"if_none_match": "{etag}"}, 304),
+        ("GET", {"if_none_match": '"x", W/{etag}'}, 304),
+        ("GET", {"if_match": '"another"'}, 412),
+        ("GET", {"if_unmodified_since": "Mon, 01 Jan 2001 00:00:00 GMT"}, 412),
+        ("GET", {"range": f"bytes={SIZE}-"}, 416),
+    ],
+)
+async def test_an_answer_without_content_never_reads(
+    store: Any, method: str, headers: dict[str, str], status: int
+) -> None:
+    etag = obstore.head(store, NAME)["e_tag"]
+    fields = {name.replace("_", "-"): value.format(etag=etag) for name, value in headers.items()}
+    response = StreamingResponse(Unread(store, NAME))
+
+    answer = await fetch(response, method=method, headers=fields)
+
+    assert (answer.status, answer.body, answer.error) == (status, b"", None)
+    assert answer.headers.get("content-length") == {200: str(SIZE), 304: None}.get(status, "0")
+
+
+class Unread(ObjectStoreSource):
+    def read(self, start: int, end: int | None) -> Any:
+        raise AssertionError("this was not to be read")
+
+
+@pytest.mark.parametrize(("validator", "status"), [("{etag}", 206), ('"another"', 200)])
+async def test_a_download_is_resumed_if_the_object_is_the_same(
+    store: Any, validator: str, status: int
+) -> None:
+    etag = obstore.head(store, NAME)["e_tag"]
+
+    response = await get(store, range="bytes=1000000-", if_range=validator.format(etag=etag))
+
+    assert response.status == status
+    assert response.body == (DATA[1_000_000:] if status == 206 else DATA)
+
+
+async def test_an_empty_object_is_not_read(store: Any) -> None:
+    obstore.put(store, NAME, b"")
+
+    response = await fetch(StreamingResponse(Unread(store, NAME)))
+
+    assert (response.status, response.body, response.complete) == (200, b"", True)
+    assert response.headers["content-length"] == "0"
+
+
+async def test_what_is_given_goes_before_what_the_store_says(store: Any) -> None:
+    source = ObjectStoreSource(store, NAME, etag='"v7"', last_modified=OLD, media_type="video/webm")
+
+    response = await fetch(StreamingResponse(source), headers={"range": "bytes=0-3"})
+
+    assert (response.status, response.body) == (206, DATA[:4])
+    assert response.headers["etag"] == '"v7"'
+    assert response.headers["last-modified"] == "Sat, 03 Feb 2001 04:05:06 GMT"
+    assert response.headers["content-type"] == "video/webm"
+
+
+async def test_a_typed_class_says_the_type(store: Any) -> None:
+    response = await fetch(MP4StreamingResponse(ObjectStoreSource(store, NAME)))
+
+    assert response.headers["content-type"] == "video/mp4"
+
+
+@pytest.mark.parametrize("name", ["none", "films", "../films", "films//x", "films/./x", "\0"])
+async def test_a_missing_object_is_not_found_before_the_status_line(store: Any, name: str) -> None:
+    async with stream(
+        StreamingResponse(ObjectStoreSource(store, name)), wait_for_start=False
+    ) as client:
+        await client.wait_closed()
+
+        assert client.messages == []
+        assert isinstance(client.error, FileNotFoundError)
+        with pytest.raises(FileNotFoundError):
+            await client.started()
+
+
+async def test_a_source_keeps_the_contract(store: Any) -> None:
+    # Less than the whole, for the many requests that this takes.
+    data = DATA[:5_000] if isinstance(store, S3Store) else DATA
+    obstore.put(store, NAME, data)
+
+    with anyio.fail_after(20):
+        await check_source(lambda: ObjectStoreSource(store, NAME), data)
+
+
+async def test_a_source_is_read_without_asking_for_its_info(store: Any) -> None:
+    source = ObjectStoreSource(store, NAME)
+
+    assert b"".join([chunk async for chunk in source.read(5, None)]) == DATA[5:]
+
+
+# what reaches the store
+
+
+async def test_a_range_is_passed_through_to_the_store(s3: S3) -> None:
+    await get(s3.store(), range="bytes=100-199")
+
+    assert s3.asked("PATH_INFO", "HEAD") != []
+    assert s3.asked("HTTP_RANGE") == ["bytes=100-199"]
+
+
+async def test_several_ranges_are_a_request_each_all_of_one_version(s3: S3) -> None:
+    etag = obstore.head(s3.store(), NAME)["e_tag"]
+
+    await get(s3.store(), range="bytes=0-4,500000-500009,-3")
+
+    last = f"bytes={SIZE - 3}-{SIZE - 1}"
+    assert s3.asked("HTTP_RANGE") == ["bytes=0-4", "bytes=500000-500009", last]
+    assert s3.asked("HTTP_IF_MATCH") == [etag] * 3
+
+
+async def test_the_whole_is_asked_for_without_a_range(s3: S3) -> None:
+    await get(s3.store())
+
+    assert s3.asked("HTTP_RANGE") == [""]
+
+
+async def test_an_etag_that_was_given_is_not_the_one_the_store_is_asked_for(s3: S3) -> None:
+    etag = obstore.head(s3.store(), NAME)["e_tag"]
+
+    await fetch(StreamingResponse(ObjectStoreSource(s3.store(), NAME, etag='"v7"')))
+
+    assert s3.asked("HTTP_IF_MATCH") == [etag]
+
+
+@pytest.mark.parametrize("headers", [{}, {"range": "bytes=0-4"}])
+async def test_head_asks_the_store_once_and_for_no_bytes(s3: S3, headers: dict[str, str]) -> None:
+    await get(s3.store(), "HEAD", **headers)
+
+    assert [entry["REQUEST_METHOD"] for entry in s3.log] == ["HEAD"]
+
+
+# objects that change
+
+
+class Interrupted(ObjectStoreSource):
+    """Something happens before the read of that number."""
+
+    def __init__(self, store: Any, number: int, happens: Callable[[], object]) -> None:
+        super().__init__(store, NAME)
+        self._number = number
+        self._happens = happens
+
+    def read(self, start: int, end: int | None) -> Any:
+        self._number -= 1
+        if not self._number:
+            self._happens()
+        return super().read(start, end)
+
+
+async def test_a_change_before_the_first_byte_is_an_error_before_the_status_line(
+    store: Any,
+) -> None:
+    source = Interrupted(store, 1, lambda: obstore.put(store, NAME, DATA[::-1]))
+
+    with pytest.raises(SourceError, match=f"{NAME}' changed while it was sent"):
+        await fetch(StreamingResponse(source))
+
+
+@pytest.mark.parametrize("replacement", [DATA[::-1], DATA + b"more", b""])
+async def test_a_change_between_two_ranges_cuts_the_body(store: Any, replacement: bytes) -> None:
+    outcomes: list[StreamOutcome] = []
+    source = Interrupted(store, 2, lambda: obstore.put(store, NAME, replacement))
+    response = StreamingResponse(source, on_close=outcomes.append)
+
+    answer = await fetch(response, headers={"range": "bytes=0-9,600000-699999"})
+
+    assert (answer.status, answer.complete) == (206, False)
+    assert isinstance(answer.error, SourceError)
+    assert DATA[600_000:600_100] not in answer.body
+    assert [outcome.reason for outcome in outcomes] == ["error"]
+
+
+async def test_an_object_deleted_between_two_ranges_cuts_the_body(store: Any) -> None:
+    source = Interrupted(store, 2, lambda: obstore.delete(store, NAME))
+
+    answer = await fetch(StreamingResponse(source), headers={"range": "bytes=0-9,600000-699999"})
+
+    assert (answer.status, answer.complete) == (206, False)
+    assert isinstance(answer.error, FileNotFoundError)
+
+
+# a server of few words, which says, breaks off and waits as told
+
+
+@dataclass
+class Origin:
+    """What a plain HTTP server does; it never heeds If-Match."""
+
+    url: str = ""
+    headers: dict[str, str] = field(default_factory=lambda: {"ETag": '"1"'})
+    # Bytes after which each body stops: the connection is closed, or stalls until `release`.
+    stop_after: int = SIZE
+    stalls: bool = False
+    endless: bool = False
+    release: threading.Event = field(default_factory=threading.Event)
+    left: threading.Event = field(default_factory=threading.Event)
+    ranges: list[str] = field(default_factory=list)
+    on_get: Callable[[int], object] = lambda number: None
+
+    def store(self, **options: Any) -> Any:
+        # As if the retries that the store makes by itself were used up.
+        retries = {"max_retries": 0, "retry_timeout": timedelta(0)}
+        client = {"allow_http": True, **options}
+        return HTTPStore.from_url(self.url, client_options=client, retry_config=retries)
+
+
+class OriginHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    origin: Origin
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.answer()
+
+    def do_GET(self) -> None:
+        origin = self.origin
+        origin.ranges.append(self.headers.get("Range", ""))
+        origin.on_get(len(origin.ranges))
+        span = self.answer()
+        try:
+            self.wfile.write(DATA[span][: origin.stop_after])
+            if origin.stalls:
+                origin.release.wait(20)
+            while origin.endless:
+                self.wfile.write(bytes(65536))
+        except OSError:
+            origin.left.set()
+        if origin.stop_after < SIZE or origin.endless:
+            self.close_connection = True
+
+    def answer(self) -> slice:
+        span = slice(0, SIZE)
+        if asked := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+            span = slice(int(asked[1]), int(asked[2]) + 1)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {span.start}-{span.stop - 1}/{SIZE}")
+        else:
+            self.send_response(200)
+        length = span.stop - span.start
+        self.send_header("Content-Length", str(1 << 40 if self.origin.endless else length))
+        for name, value in self.origin.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        return span
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    handler = type("Handler", (OriginHandler,), {"origin": Origin()})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    origin: Origin = handler.origin  # type: ignore[attr-defined]
+    origin.url = f"http://127.0.0.1:{server.server_port}"
+    with running(server):
+        yield origin
+        origin.release.set()
+        origin.endless = False
+
+
+@pytest.mark.parametrize(
+    ("headers", "etag"),
+    [
+        ({}, None),
+        ({"ETag": "bare"}, '"bare"'),
+        ({"ETag": 'W/"1"', "Last-Modified": "Sat, 03 Feb 2001 04:05:06 GMT"}, 'W/"1"'),
+        ({"Last-Modified": "Sat, 03 Feb 2001 04:05:06 GMT"}, None),
+    ],
+)
+async def test_what_the_server_does_not_say_is_not_said(
+    origin: Origin, headers: dict[str, str], etag: str | None
+) -> None:
+    origin.headers = headers
+
+    response = await get(origin.store(), range="bytes=5-9")
+
+    assert (response.status, response.body) == (206, DATA[5:10])
+    assert response.headers.get("etag") == etag
+    assert response.headers.get("last-modified") == headers.get("Last-Modified")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"ETag": '"1"'}, {"ETag": '"2"'}),
+        ({"ETag": '"1"'}, {}),
+        ({"ETag": 'W/"1"'}, {"ETag": 'W/"2"'}),
+        (
+            {"Last-Modified": "Sat, 03 Feb 2001 04:05:06 GMT"},
+            {"Last-Modified": "Sat, 03 Feb 2001 04:05:07 GMT"},
+        ),
+    ],
+)
+async def test_a_change_is_seen_where_the_server_does_not_heed_if_match(
+    origin: Origin, before: dict[str, str], after: dict[str, str]
+) -> None:
+    origin.headers = before
+    origin.on_get = lambda number: number == 2 and setattr(origin, "headers", after)
+
+    response = await get(origin.store(), range="bytes=0-9,600000-699999")
+
+    assert (response.status, response.complete) == (206, False)
+    assert isinstance(response.error, SourceError)
+
+
+async def test_a_request_that_breaks_off_is_taken_up_where_it_stood(origin: Origin) -> None:
+    origin.stop_after = 2 * READ_SIZE + 1000
+
+    response = await get(origin.store())
+
+    assert (response.body, response.complete) == (DATA, True)
+    first, *others = origin.ranges
+    starts = [int(asked.removeprefix("bytes=").removesuffix(f"-{SIZE - 1}")) for asked in others]
+    assert first == ""
+    assert len(starts) > 1
+    assert all(late - early >= READ_SIZE for early, late in pairwise([0, *starts]))
+
+
+async def test_a_request_outlives_the_timeout_of_the_store_while_the_client_is_slow(
+    origin: Origin,
+) -> None:
+    origin.stop_after, origin.stalls = 2 * READ_SIZE, True
+
+    response = await get(origin.store(timeout=timedelta(seconds=0.5)))
+
+    assert (response.body, response.complete) == (DATA, True)
+    assert len(origin.ranges) > 1
+
+
+async def test_a_change_while_a_request_is_taken_up_again_cuts_the_body(origin: Origin) -> None:
+    origin.stop_after = 2 * READ_SIZE
+    origin.on_get = lambda number: number == 2 and origin.headers.update(ETag='"2"')
+
+    response = await get(origin.store())
+
+    assert (response.status, response.complete) == (200, False)
+    assert READ_SIZE <= len(response.body) <= 2 * READ_SIZE
+    assert DATA.startswith(response.body)
+    assert isinstance(response.error, SourceError)
+
+
+async def test_a_request_that_brings_nothing_is_not_repeated(origin: Origin) -> None:
+    origin.stop_after = 0
+
+    with pytest.raises(GenericError):
+        await get(origin.store())
+    assert origin.ranges == [""]
+
+
+async def test_chunks_are_sent_before_the_object_has_arrived(origin: Origin) -> None:
+    origin.stop_after, origin.stalls = READ_SIZE, True
+
+    async with stream(StreamingResponse(ObjectStoreSource(origin.store(), NAME))) as client:
+        with anyio.fail_after(5):
+            assert await anext(client) == DATA[:READ_SIZE]
+        await client.disconnect()
+        origin.release.set()
+
+
+# clients that leave
+
+
+async def test_a_client_that_leaves_ends_the_response(store: Any) -> None:
+    outcomes: list[StreamOutcome] = []
+    response = StreamingResponse(ObjectStoreSource(store, NAME), on_close=outcomes.append)
+
+    async with stream(response, read_ahead=0) as client:
+        await anext(client)
+        await client.disconnect()
+        with anyio.fail_after(5):
+            await client.wait_closed()
+
+    assert client.error is None
+    assert [outcome.reason for outcome in outcomes] == ["disconnect"]
+
+
+async def test_a_client_that_leaves_ends_the_request_to_the_store(origin: Origin) -> None:
+    origin.endless = True
+    outcomes: list[StreamOutcome] = []
+    response = StreamingResponse(ObjectStoreSource(origin.store(), NAME), on_close=outcomes.append)
+
+    async with stream(response) as client:
+        await anext(client)
+        await client.disconnect()
+        with anyio.fail_after(5):
+            await client.wait_closed()
+
+    assert [outcome.reason for outcome in outcomes] == ["disconnect"]
+    await anyio.to_thread.run_sync(wait_for, origin.left.is_set, "the end of the request")
+
+
+async def test_a_client_that_leaves_does_not_wait_for_a_store_that_hangs(origin: Origin) -> None:
+    origin.stop_after, origin.stalls = READ_SIZE, True
+    outcomes: list[StreamOutcome] = []
+    response = StreamingResponse(ObjectStoreSource(origin.store(), NAME), on_close=outcomes.append)
+
+    async with stream(response) as client:
+        await anext(client)
+        await client.disconnect()
+        with anyio.fail_after(2):
+            await client.wait_closed()
+        assert not origin.release.is_set()
+        origin.release.set()
+
+    assert [(outcome.reason, outcome.error) for outcome in outcomes] == [("disconnect", None)]
+
+
+# the process
+
+
+EXITING = """
+import sys
+import anyio, obstore
+from obstore.store import MemoryStore
+from streamkit import StreamingResponse
+from streamkit.objectstore import ObjectStoreSource
+from streamkit.testing import fetch, stream
+
+async def main():
+    store = MemoryStore()
+    obstore.put(store, "film", bytes(1_000_000))
+    response = await fetch(StreamingResponse(ObjectStoreSource(store, "film")))
+    assert len(response.body) == 1_000_000
+    async with stream(StreamingResponse(ObjectStoreSource(store, "film"))) as client:
+        await anext(client)
+    async with stream(StreamingResponse(ObjectStoreSource(store, "none")), wait_for_start=False):
+        pass
+
+anyio.run(main, backend=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_interpreter_that_exits_right_after_a_response_is_not_aborted(backend: str) -> None:
+    command = [sys.executable, "-c", EXITING, backend]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(3)
+    ]
+    for process in processes:
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+
+
+def test_a_source_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    monkeypatch.setitem(sys.modules, "obstore", None)
+
+    with pytest.raises(ImportError, match=re.escape("pip install 'streamkit[obstore]'")):
+        ObjectStoreSource(store, NAME)
+
+
+# the documentation
+
+
+def example(monkeypatch: pytest.MonkeyPatch, url: str | None = None) -> Any:
+    pytest.importorskip("fastapi")
+    if url is not None:
+        monkeypatch.setenv("DOWNLOADS", url)
+    return runpy.run_path(str(ROOT / "docs" / "examples" / "object_store.py"))["app"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"downloads/a/film.mp4": DATA, "secret": b"secret"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+
+@pytest.mark.usefixtures("folder")
+async def test_the_example_serves_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = example(monkeypatch)
+
+    whole = await fetch(app, "/downloads/a/film.mp4")
+    part = await fetch(app, "/downloads/a/film.mp4", headers={"range": "bytes=5-9"})
+
+    assert (whole.status, whole.body) == (200, DATA)
+    assert whole.headers["content-type"] == "application/octet-stream"
+    assert (part.status, part.body) == (206, DATA[5:10])
+    for name in ("none", "../secret", "%2e%2e/secret", "%00"):
+        assert (await fetch(app, f"/downloads/{name}")).status == 404, name
+
+
+async def test_the_example_serves_a_bucket(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {
+        "AWS_ENDPOINT_URL": s3.url,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    obstore.put(s3.store(), "public/film.mp4", DATA)
+    app = example(monkeypatch, "s3://films/public")
+    s3.log.clear()
+
+    part = await fetch(app, "/downloads/film.mp4", headers={"range": "bytes=5-9"})
+
+    assert (part.status, part.body) == (206, DATA[5:10])
+    assert s3.asked("HTTP_RANGE") == ["bytes=5-9"]
+    assert (await fetch(app, "/downloads/none.mp4")).status == 404
+
+
+@pytest.mark.usefixtures("folder")
+async def test_the_page_runs() -> None:
+    pytest.importorskip("fastapi")
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
+    assert len(blocks) == 3
+
+    programs: list[dict[str, Any]] = [{}, {}, {}]
+    for block, program in zip(blocks, programs, strict=True):
+        exec(compile(block, str(PAGE), "exec"), program)
+
+    film = await fetch(programs[1]["app"], "/film", headers={"range": "bytes=4-9"})
+    assert (film.status, film.body) == (206, b"really")
+    assert film.headers["content-type"] == "video/mp4"
+    assert isinstance(programs[2]["store"], S3Store)
