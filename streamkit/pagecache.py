@@ -51,7 +51,8 @@ _scratch = _Scratch()
 
 def open_cached(path: str) -> int | None:
     """A descriptor, if the whole path is in the kernel's lookup cache; None if a thread should."""
-    if not _kernel.opens or _kernel.syscall is None:
+    # A path with a NUL would end there in C, and name another file.
+    if not _kernel.opens or _kernel.syscall is None or "\0" in path:
         return None
     fd: int = _kernel.syscall(_OPENAT2, _AT_FDCWD, os.fsencode(path), _HOW, len(_HOW))
     if fd >= 0:

@@ -65,8 +65,34 @@ def stream_limiter() -> anyio.CapacityLimiter:
 
 
 async def run_in_stream_thread(function: Callable[..., T], *args: Any) -> T:
-    """Run a blocking function on a thread of the streams."""
-    return await anyio.to_thread.run_sync(function, *args, limiter=stream_limiter())
+    """Run a blocking function on a thread of the streams, and return when it is done with it.
+
+    Also if the caller is cancelled: anyio's threads outlive asyncio's own cancellation, and a
+    file must not be closed while one of them opens or reads it.
+    """
+    began = ended = left = False
+    done = backend.make_signal()
+
+    def run() -> T:
+        nonlocal began, ended
+        began = True
+        try:
+            assert not left, "nobody waits for this any more"
+            return function(*args)
+        finally:
+            ended = True
+            if left:
+                done.set_threadsafe()
+
+    try:
+        return await anyio.to_thread.run_sync(run, limiter=stream_limiter())
+    except anyio.get_cancelled_exc_class():
+        # Each side says where it is before it looks where the other is.
+        left = True
+        if began and not ended:
+            with anyio.CancelScope(shield=True):
+                await done.wait()
+        raise
 
 
 @dataclass(slots=True)

@@ -250,7 +250,7 @@ class Sender:
         poison = _Unsendable(error)
         chunk: Message = {"type": "http.response.body", "body": poison, "more_body": True}
         trailers: Message = {"type": "http.response.trailers", "headers": poison}
-        with anyio.move_on_after(SPOIL_TIMEOUT, shield=True):
+        with anyio.move_on_after(SPOIL_TIMEOUT):
             for message in (chunk, trailers):
                 try:
                     await self._raw_send(message)

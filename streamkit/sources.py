@@ -13,9 +13,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-import anyio
-
-from streamkit import backend
 from streamkit.pagecache import OPEN_FLAGS, READ_SIZE, open_cached, read_cached
 from streamkit.producers import run_in_stream_thread
 
@@ -129,7 +126,7 @@ class PathSource(ByteSource):
 
     async def info(self) -> SourceInfo:
         fd = open_cached(self.path)
-        file = await _in_thread(self._open) if fd is None else self._keep(fd)
+        file = await run_in_stream_thread(self._open) if fd is None else self._keep(fd)
         return file.info(self._given)
 
     def _open(self) -> _RegularFile:
@@ -189,11 +186,11 @@ class FileSource(ByteSource):
             # Shares the memory, as long as nobody writes to the file.
             data = file.getvalue()
             self._inner, size = BytesSource(data), len(data)
-        elif (inner := await _in_thread(_RegularFile.of, file)) is not None:
+        elif (inner := await run_in_stream_thread(_RegularFile.of, file)) is not None:
             self._inner = inner
             return inner.info(self._given)
         else:
-            size = await _in_thread(file.seek, 0, os.SEEK_END)
+            size = await run_in_stream_thread(file.seek, 0, os.SEEK_END)
         return replace(self._given, size=size)
 
     def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
@@ -204,7 +201,7 @@ class FileSource(ByteSource):
     async def _read_on_threads(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         while end is None or start < end:
             size = READ_SIZE if end is None else min(READ_SIZE, end - start)
-            chunk = await _in_thread(_read_at, self._python_file, start, size)
+            chunk = await run_in_stream_thread(_read_at, self._python_file, start, size)
             if not chunk:
                 return
             start += len(chunk)
@@ -214,7 +211,7 @@ class FileSource(ByteSource):
         if isinstance(self._python_file, io.BytesIO):
             self._python_file.close()
         elif close := getattr(self._python_file, "close", None):
-            await _in_thread(close)
+            await run_in_stream_thread(close)
 
 
 def is_seekable(file: Any) -> bool:
@@ -277,7 +274,7 @@ class _RegularFile:
             size = min(READ_SIZE, end - start)
             chunk = read_cached(self._fd, start, size)
             if chunk is None:
-                chunk = await _in_thread(_pread, self._fd, size, start)
+                chunk = await run_in_stream_thread(_pread, self._fd, size, start)
             if not chunk:
                 return
             start += len(chunk)
@@ -300,34 +297,3 @@ def _read_at(file: Any, start: int, size: int) -> bytes:
     file.seek(start)
     chunk: bytes = file.read(size)
     return chunk
-
-
-async def _in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Run it on a thread, which is done with it on return, even if the caller was cancelled.
-
-    anyio's threads outlive asyncio's own cancellation, and a file must not be closed while one of
-    them opens or reads it.
-    """
-    began = ended = left = False
-    done = backend.make_signal()
-
-    def run() -> T:
-        nonlocal began, ended
-        began = True
-        try:
-            assert not left, "nobody waits for this any more"
-            return function(*args)
-        finally:
-            ended = True
-            if left:
-                done.set_threadsafe()
-
-    try:
-        return await run_in_stream_thread(run)
-    except anyio.get_cancelled_exc_class():
-        # Each side says where it is before it looks where the other is.
-        left = True
-        if began and not ended:
-            with anyio.CancelScope(shield=True):
-                await done.wait()
-        raise

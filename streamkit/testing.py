@@ -29,9 +29,20 @@ from anyio.lowlevel import checkpoint
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Scope
 
+from streamkit.checks import check_source
+from streamkit.encoder_checks import check_encoder
 from streamkit.errors import BodyCut
 
-__all__ = ["Chunk", "FetchedResponse", "StreamClient", "StreamOptions", "fetch", "stream"]
+__all__ = [
+    "Chunk",
+    "FetchedResponse",
+    "StreamClient",
+    "StreamOptions",
+    "check_encoder",
+    "check_source",
+    "fetch",
+    "stream",
+]
 
 HeaderTypes = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 BodyTypes = bytes | Iterable[bytes] | AsyncIterable[bytes]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -53,7 +54,7 @@ class Recorded:
                     await anyio.sleep_forever()
                 await anyio.sleep_forever()
             case "in sleeps":
-                while True:
+                while True:  # noqa: ASYNC110
                     await anyio.sleep(0.0005)
             case "in a thread":
                 await anyio.to_thread.run_sync(threading.Event().wait, 0.01)
@@ -142,6 +143,21 @@ async def test_a_generator_that_has_slept_is_freed_by_a_disconnect() -> None:
         with anyio.fail_after(5):
             await client.wait_closed()
     assert closed == [True]
+
+
+class Foreign:
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield "neither asyncio nor trio knows this"
+
+
+async def test_what_the_loop_raises_into_a_generator_is_an_exception_of_the_content() -> None:
+    async def generate() -> AsyncIterator[bytes]:
+        await Foreign()
+        yield b""
+
+    with pytest.raises((TypeError, RuntimeError)):
+        async with stream(StreamingResponse(generate())):
+            pass
 
 
 async def test_a_signal_that_was_set_wakes_one_wait() -> None:

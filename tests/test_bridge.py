@@ -218,10 +218,12 @@ async def test_aclose_of_a_stream_that_never_started_closes_the_iterable() -> No
 
 async def test_aclose_waits_for_the_item_at_hand() -> None:
     events = []
+    at_work = anyio.Event()
 
     def generate() -> Iterator[int]:
         try:
             yield 1
+            anyio.from_thread.run_sync(at_work.set)
             time.sleep(0.03)
             events.append("item made")
             yield 2
@@ -230,6 +232,7 @@ async def test_aclose_waits_for_the_item_at_hand() -> None:
 
     items = iterate_in_threadpool(generate())
     assert await anext(items) == 1
+    await at_work.wait()
     await items.aclose()
     assert events == ["item made", "closed"]
 
@@ -678,6 +681,23 @@ async def test_a_writer_that_was_never_started_never_runs() -> None:
 async def test_what_is_no_function_is_refused() -> None:
     with pytest.raises(TypeError, match="a function of one argument, a file to write to, got str"):
         iterate_writes("out.zip")  # type: ignore[arg-type]
+
+
+class Lines:
+    def encode(self, item: Any) -> bytes:
+        return bytes(item) + b"\n"
+
+    def finish(self) -> bytes:
+        return b"end"
+
+
+async def test_what_is_written_is_encoded_as_other_items_are() -> None:
+    def write(file: Any) -> None:
+        file.write(b"a")
+        file.write(b"b")
+
+    response = StreamingResponse(iterate_writes(write), encoder=Lines)
+    assert (await fetch(response)).body == b"a\nb\nend"
 
 
 async def test_a_stream_hands_its_iterable_to_a_response() -> None:

@@ -508,9 +508,9 @@ def test_256_mib_add_less_than_16_mib_to_the_peak_of_memory(form: str, tmp_path:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize("make", [False, True], ids=["many threads", "one thread"])
+@pytest.mark.parametrize("one_thread", [False, True], ids=["many threads", "one thread"])
 def test_a_loop_that_ends_while_a_burst_runs_still_closes_the_content(
-    backend: str, make: bool
+    backend: str, one_thread: bool
 ) -> None:
     closed = []
 
@@ -523,8 +523,9 @@ def test_a_loop_that_ends_while_a_burst_runs_still_closes_the_content(
             closed.append(threading.get_ident())
 
     async def main() -> None:
-        items = iterate_in_threadpool(generate(), thread_affine=make)
-        assert await anext(items) == b"x"
+        items = iterate_in_threadpool(generate(), thread_affine=one_thread)
+        items.start()
+        assert await items.wait(10)
 
     anyio.run(main, backend=backend)
     assert len(closed) == 1
@@ -544,8 +545,9 @@ def test_a_loop_that_ends_closes_async_content_with_its_awaits(backend: str) -> 
             closed.append(True)
 
     async def main() -> None:
-        body = StreamingResponse(generate()).body_iterator
-        assert await anext(aiter(body)) == b"x"
+        body: Any = StreamingResponse(generate()).body_iterator
+        body.start()
+        assert await body.wait(10)
 
     anyio.run(main, backend=backend)
     assert closed == [True]

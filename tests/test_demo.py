@@ -265,16 +265,16 @@ class TestCommand:
         )
 
     def test_says_in_one_line_that_an_address_is_not_here(self) -> None:
-        ended = run("--host", "no-such-host.invalid", "--port", "0")
+        ended = run("--host", "192.0.2.1", "--port", "0")
         assert ended.returncode == 1
-        assert ended.stderr.startswith("streamkit: can't listen on no-such-host.invalid port 0: ")
+        assert ended.stderr.startswith("streamkit: can't listen on 192.0.2.1 port 0: ")
         assert ended.stderr.count("\n") == 1
 
     @pytest.mark.parametrize(
         ("host", "message"),
         [
             ("127.0.0.1", "streamkit: port {} on 127.0.0.1 is taken; choose another with --port"),
-            ("no-such-host.invalid", "streamkit: can't listen on no-such-host.invalid port {}: "),
+            ("192.0.2.1", "streamkit: can't listen on 192.0.2.1 port {}: "),
         ],
     )
     def test_ends_before_it_starts_a_server(

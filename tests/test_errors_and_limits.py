@@ -4,6 +4,7 @@ import functools
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,6 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from streamkit import SendTimeout, StreamingResponse, StreamOutcome
+from streamkit.sources import ByteSource, SourceInfo
 from streamkit.testing import BodyCut, fetch, stream
 
 pytestmark = pytest.mark.anyio
@@ -548,6 +550,49 @@ async def test_keep_alive_fills_a_silence_and_only_a_silence() -> None:
                 enough.set()
     assert body.startswith(b"a...")
     assert body.endswith(b"b!")
+
+
+async def test_a_keep_alive_goes_with_headers_that_no_chunk_follows() -> None:
+    release = anyio.Event()
+
+    async def generate() -> AsyncIterator[str]:
+        await release.wait()
+        yield "a"
+
+    response = StreamingResponse(
+        generate(), encoder=Beating, keep_alive=FOREVER, first_chunk_timeout=0
+    )
+    async with stream(response) as client:
+        with anyio.fail_after(5):
+            assert await anext(client) == b"."
+        release.set()
+        assert await client.read() == b"a!"
+
+
+class SlowSource(ByteSource):
+    async def info(self) -> SourceInfo:
+        await anyio.sleep(0.01)
+        return SourceInfo(4)
+
+    async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        yield b"data"[start:end]
+
+
+@pytest.mark.parametrize("timeout", [0, 0.5])
+async def test_the_headers_of_a_source_wait_until_its_size_is_known(timeout: float) -> None:
+    response = await fetch(StreamingResponse(SlowSource(), first_chunk_timeout=timeout))
+    assert response.headers["content-length"] == "4"
+    assert (response.body, response.complete) == (b"data", True)
+
+
+async def test_a_server_that_sends_files_is_given_the_path(tmp_path: Path) -> None:
+    outcomes: list[StreamOutcome] = []
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    response = StreamingResponse(path, on_close=outcomes.append)
+    received = await fetch(response, extensions={"http.response.pathsend": {}})
+    assert (received.body, received.complete) == (b"content", True)
+    assert (outcomes[0].reason, outcomes[0].bytes_sent) == ("complete", 7)
 
 
 async def test_without_a_silence_there_is_no_keep_alive() -> None:
