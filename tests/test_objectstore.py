@@ -591,34 +591,33 @@ async def test_a_client_that_leaves_does_not_wait_for_a_store_that_hangs(origin:
 # the process
 
 
+# obstore's coroutines abort about every second run of this.
 EXITING = """
 import sys
 import anyio, obstore
 from obstore.store import MemoryStore
-from streamkit import StreamingResponse
 from streamkit.objectstore import ObjectStoreSource
-from streamkit.testing import fetch, stream
 
 async def main():
     store = MemoryStore()
     obstore.put(store, "film", bytes(1_000_000))
-    response = await fetch(StreamingResponse(ObjectStoreSource(store, "film")))
-    assert len(response.body) == 1_000_000
-    async with stream(StreamingResponse(ObjectStoreSource(store, "film"))) as client:
-        await anext(client)
-    async with stream(StreamingResponse(ObjectStoreSource(store, "none")), wait_for_start=False):
-        pass
+    for _ in range(20):
+        source = ObjectStoreSource(store, "film")
+        size = (await source.info()).size
+        async for _ in source.read(0, size):
+            pass
+        await source.aclose()
 
 anyio.run(main, backend=sys.argv[1])
 """
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_an_interpreter_that_exits_right_after_a_response_is_not_aborted(backend: str) -> None:
+def test_an_interpreter_that_exits_right_after_a_read_is_not_aborted(backend: str) -> None:
     command = [sys.executable, "-c", EXITING, backend]
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for _ in range(2)
+        for _ in range(4)
     ]
     for process in processes:
         output, _ = process.communicate(timeout=60)

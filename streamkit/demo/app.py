@@ -1,4 +1,4 @@
-"""The demo's live routes. What the index page shows of each is its source as it stands here."""
+"""The demo's app and its live routes. The index page shows the source of each as it stands."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import anyio
 from fastapi import Depends, FastAPI, Request, Response
 
 from streamkit import (
+    FileStreamingResponse,
     HTMLStreamingResponse,
     OctetStreamStreamingResponse,
     PlainTextStreamingResponse,
@@ -20,8 +21,9 @@ from streamkit import (
     ZIPStreamingResponse,
     iterate_writes,
 )
+from streamkit.demo import items, seekable
 from streamkit.demo.files import CountedFiles
-from streamkit.demo.page import examples, render_page
+from streamkit.demo.page import SCRIPT, examples, render_page
 from streamkit.demo.png import encode_png, paint_waves
 
 __all__ = ["app"]
@@ -45,6 +47,18 @@ app = FastAPI(title="streamkit demo", dependencies=[Depends(forbid_sniffing)])
 def index(request: Request) -> Iterator[str]:
     """This page."""
     yield from render_page(examples(app.routes), str(request.url.replace(query="")))
+
+
+@app.get("/page.js", include_in_schema=False)
+def script() -> FileStreamingResponse:
+    """What the page runs, revalidated each time."""
+    return FileStreamingResponse(
+        SCRIPT, media_type="text/javascript", headers={"cache-control": "no-cache"}
+    )
+
+
+app.include_router(items.router)
+app.include_router(seekable.router)
 
 
 @app.get("/drawing.png", response_class=PNGStreamingResponse)

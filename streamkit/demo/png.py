@@ -25,11 +25,14 @@ def encode_png(width: int, height: int, lines: Iterable[bytes]) -> Iterator[byte
     yield _chunk(b"IDAT", deflate.flush()) + _chunk(b"IEND", b"")
 
 
-def paint_waves(width: int, height: int) -> Iterator[bytes]:
-    """Paint waves that meet: lines of `width` RGB pixels, three bytes each."""
+def paint_waves(width: int, height: int, phase: float = 0.0) -> Iterator[bytes]:
+    """Paint waves that meet: lines of `width` RGB pixels, three bytes each.
+
+    They spread as `phase` grows, and look the same again after 2 pi of it.
+    """
     for y in range(height):
         yield bytes(
-            round(127.5 * (1 + math.sin(math.hypot(x - shift, y) / 17 + shift)))
+            round(127.5 * (1 + math.sin(math.hypot(x - shift, y) / 17 + shift - phase)))
             for x in range(width)
             for shift in (0, width // 2, width)
         )
