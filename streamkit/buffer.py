@@ -10,6 +10,9 @@ __all__ = ["Buffer", "ThreadSignal"]
 
 T = TypeVar("T")
 
+# The size of the items that a producer adds, at most, before it looks around and at the clock.
+LOOK_UP_EVERY = 2048
+
 
 class ThreadSignal:
     """An event that resets itself, for a waiter which is a thread; one thread sets it."""
@@ -100,21 +103,21 @@ class Buffer(Generic[T]):
     def writer(self, encode: Callable[[Any], T]) -> Callable[[Any], bool]:
         """A function that encodes an item and adds it; for one producer.
 
-        It returns False when there is reason to look up: the reader was waiting, there may be no
-        room for another item, or nobody wants one. `has_room` tells.
+        It returns False when there is reason to look up: the reader was waiting, nobody wants
+        more, a little more was added, or there may be no room left. `has_room` tells.
         """
         append, measure = self._items.append, self._measure
-        # What was added since the producer last looked at what the reader had left.
-        ahead = 0
+        # The size added since the producer last looked up, and what it may come to.
+        added, allowed = 0, min(self._limit, LOOK_UP_EVERY)
 
         def put(item: Any) -> bool:
-            nonlocal ahead
+            nonlocal added, allowed
             data = encode(item)
             append(data)
-            ahead += measure(data) + 1
-            if ahead < self._limit and not self._reader_waits:
+            added += measure(data) + 1
+            if added < allowed and not self._reader_waits:
                 return True
-            ahead = self._look_up()
+            added, allowed = 0, min(self._limit - self._look_up(), LOOK_UP_EVERY)
             return False
 
         return put
@@ -128,7 +131,7 @@ class Buffer(Generic[T]):
         with self._lock:
             size = self._size()
             wake = self._reader_waits or (self._reader_rests and size >= self._limit)
-            self._reader_waits = False
+            self._reader_waits = self.stopped
         if wake:
             self._wake_reader()
         return size
@@ -167,8 +170,9 @@ class Buffer(Generic[T]):
         """Whether nothing is there and more may come; the reader is then woken when it does."""
         with self._lock:
             self._reader_waits = True
-            self._reader_waits = not (self._items or self.finished)
-            return self._reader_waits
+            idle = not (self._items or self.finished)
+            self._reader_waits = idle or self.stopped
+            return idle
 
     def take(self, most: int | None = None) -> list[T]:
         """All that is there, or the first `most` items of it."""
@@ -187,8 +191,8 @@ class Buffer(Generic[T]):
         """Ask the producer to stop; what it still adds is dropped with the buffer."""
         with self._lock:
             self.stopped = True
-            # No size is below a limit of zero: every `put` now says so, at no price of its own.
-            self._limit = 0
+            # Every `put` looks at this flag, so that the next one says it, at no price of its own.
+            self._reader_waits = True
             wake, self._writer_waits = self._writer_waits, False
         if wake:
             self._wake_writer()

@@ -42,8 +42,6 @@ LOOP_SLICE = 0.001
 THREAD_SLICE = 0.01
 # Seconds a thread waits for room before it is given back: less than another hop takes.
 LINGER = 0.001
-# Items made before a look at the clock, which costs a third of a small item.
-CHECK_EVERY = 16
 
 _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit")
 
@@ -175,14 +173,11 @@ class TaskProducer:
     async def _pump(self) -> None:
         self._iterator = aiter(self.content)
         buffer, put = self.buffer, self.buffer.writer(self._work.encode)
-        until, unchecked = monotonic() + LOOP_SLICE, CHECK_EVERY
+        until = monotonic() + LOOP_SLICE
         async for item in self._iterator:
             if put(item):
-                if unchecked:
-                    unchecked -= 1
-                    continue
-                unchecked = CHECK_EVERY
-            elif not buffer.has_room():
+                continue
+            if not buffer.has_room():
                 await self._wait_for_room()
                 until = monotonic() + LOOP_SLICE
             if monotonic() > until:
@@ -294,14 +289,11 @@ class ThreadProducer:
         if self._iterator is None:
             self._iterator = _followed(iter(self.content))
         buffer, put = self.buffer, self._put
-        until, unchecked = monotonic() + THREAD_SLICE, CHECK_EVERY
+        until = monotonic() + THREAD_SLICE
         for item in self._iterator:
             if put(item):
-                if unchecked:
-                    unchecked -= 1
-                    continue
-                unchecked = CHECK_EVERY
-            elif not buffer.has_room() and not self._wait_for_room():
+                continue
+            if not buffer.has_room() and not self._wait_for_room():
                 return False
             if buffer.stopped:
                 return True

@@ -378,8 +378,20 @@ async def test_a_worker_thread_iterates_over_a_stream_of_another_thread(max_buff
         items = iterate_in_threadpool(range(2000))
         return list(iterate_from_thread(items, max_buffer=max_buffer))
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(5):
         assert await anyio.to_thread.run_sync(work) == list(range(2000))
+
+
+async def test_a_slow_worker_thread_wakes_a_stream_that_gave_its_thread_back() -> None:
+    def work() -> list[int]:
+        received = []
+        for item in iterate_from_thread(iterate_in_threadpool(range(20)), max_buffer=1):
+            received.append(item)
+            time.sleep(0.004)
+        return received
+
+    with anyio.fail_after(5):
+        assert await anyio.to_thread.run_sync(work, abandon_on_cancel=True) == list(range(20))
 
 
 async def test_a_worker_thread_reads_what_another_one_writes() -> None:
@@ -390,7 +402,7 @@ async def test_a_worker_thread_reads_what_another_one_writes() -> None:
     def work() -> int:
         return sum(map(len, iterate_from_thread(iterate_writes(write), max_buffer=500)))
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(5):
         assert await anyio.to_thread.run_sync(work) == 100_000
 
 

@@ -199,6 +199,28 @@ def test_no_wake_up_is_lost_between_two_threads(limit: int) -> None:
     assert received == items
 
 
+def test_an_item_that_comes_as_the_reader_begins_to_wait_is_not_missed() -> None:
+    reader, taken = ThreadSignal(), ThreadSignal()
+    buffer = Buffer(1 << 20, len, wake_reader=reader.set, wake_writer=print)
+    rounds = 3000
+
+    def produce() -> None:
+        put = buffer.writer(bytes)
+        for _ in range(rounds):
+            put(b"x")
+            # Nothing follows that could wake the reader in its stead.
+            assert taken.wait(5)
+
+    thread = threading.Thread(target=produce)
+    thread.start()
+    for _ in range(rounds):
+        while buffer.is_idle():
+            assert reader.wait(5)
+        assert buffer.take() == [b"x"]
+        taken.set()
+    thread.join()
+
+
 def test_a_thread_signal_that_was_set_twice_wakes_once() -> None:
     signal = ThreadSignal()
     signal.set()

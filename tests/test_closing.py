@@ -472,6 +472,28 @@ TABLE = [
 ]
 
 
+async def test_a_disconnect_while_the_content_closes_of_itself_leaves_it_to_finish() -> None:
+    closing, closed = anyio.Event(), []
+
+    class Content:
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self._items()
+
+        async def _items(self) -> AsyncIterator[bytes]:
+            yield b"x"
+
+        async def aclose(self) -> None:
+            closing.set()
+            await anyio.sleep(0.01)
+            closed.append(True)
+
+    async with stream(StreamingResponse(Content(), first_chunk_timeout=0)) as client:
+        await closing.wait()
+        await client.disconnect()
+        await client.wait_closed()
+    assert closed == [True]
+
+
 @pytest.mark.parametrize(("kind", "way"), TABLE)
 async def test_content_is_closed_once_on_its_side_before_the_response_returns(
     kind: str, way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

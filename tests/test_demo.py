@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import csv
 import io
+import json
 import logging
 import re
 import runpy
 import shlex
+import shutil
 import signal
 import socket
 import struct
@@ -14,22 +17,33 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
-from fastapi.routing import APIRoute
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
+import streamkit
 from streamkit import __main__
 from streamkit.demo import app as demo
+from streamkit.demo.pdf import make_pdf
 from streamkit.demo.png import encode_png, paint_waves
-from streamkit.testing import fetch, stream
+from streamkit.demo.seekable import FILM, REPORT, NumberedLines
+from streamkit.demo.shows import SHOWS
+from streamkit.testing import check_source, fetch, stream
 from tests.server import ROOT, Server, free_port, serving, wait_for
 
-PATHS = ["/drawing.png", "/lines", "/tokens", "/megabytes.bin", "/archive.zip", "/slow-file"]
+ITEMS = ["/clock", "/answer", "/readings.jsonl", "/pictures", "/readings.csv", "/export.zip"]
+SEEKABLE = ["/film.mp4", "/gibibyte.bin", "/report.pdf"]
+PLAIN = ["/drawing.png", "/lines", "/tokens", "/megabytes.bin", "/archive.zip", "/slow-file"]
+PATHS = [*ITEMS, *SEEKABLE, *PLAIN]
 
 
 @pytest.fixture
@@ -51,7 +65,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link"):
+        if tag not in ("meta", "link", "img"):
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -79,13 +93,14 @@ class TestIndexPage:
 
     async def test_shows_the_source_of_each_route_and_where_it_stands(self) -> None:
         texts = (await fetch_page(demo.app)).texts
-        for route in demo.app.routes:
-            if not isinstance(route, APIRoute) or not route.include_in_schema:
-                continue
-            [source] = [text for text in texts if text.startswith(f'@app.get("{route.path}"')]
-            name, line = next(t for t in texts[texts.index(source) - 3 :] if ".py:" in t).split(":")
-            lines = (ROOT / name).read_text("utf-8").splitlines()[int(line) - 1 :]
-            assert lines[: len(source.splitlines())] == source.splitlines()
+        for path in [*PATHS, "/open-files"]:
+            [source] = [t for t in texts if re.match(rf'@\w+\.get\("{re.escape(path)}"', t)]
+            assert source.splitlines() == lines_at(place_before(source, texts), source)
+
+    async def test_shows_what_a_route_uses_as_well(self) -> None:
+        texts = (await fetch_page(demo.app)).texts
+        [source] = [text for text in texts if text.startswith("class NumberedLines(ByteSource)")]
+        assert source.splitlines() == lines_at(place_before(source, texts), source)
 
     async def test_shows_commands_for_the_host_that_was_asked(self) -> None:
         texts = (await fetch_page(demo.app, host="example.org:81")).texts
@@ -93,17 +108,19 @@ class TestIndexPage:
         urls = [f"http://example.org:81{path}" for path in [*PATHS, "/open-files"]]
         assert [command[:3] for command in commands] == [["curl", "-N", url] for url in urls]
         # curl writes no binary to a terminal
-        assert commands[0][3:] == ["--output", "drawing.png"]
-        assert commands[1][3:] == []
+        written = {command[2].rpartition("/")[2]: command[3:] for command in commands}
+        assert written["drawing.png"] == ["--output", "drawing.png"]
+        assert written["lines"] == written["clock"] == written["readings.jsonl"] == []
 
     async def test_a_hostile_host_stays_text(self) -> None:
         page = await fetch_page(demo.app, host="x';<script>alert(1)</script>")
-        assert not page.attributes("script")
+        assert page.attributes("script") == [{"type": "module", "src": "page.js"}]
 
     async def test_works_under_another_path(self) -> None:
         app = Starlette(routes=[Mount("/demo", demo.app)])
         page = await fetch_page(app, "/demo/")
-        assert page.attributes("a")[0]["href"] == "drawing.png"
+        assert page.attributes("a")[0]["href"] == "clock"
+        assert (await fetch(app, "/demo/page.js")).status == 200
         assert any("curl -N http://testserver/demo/lines" in text for text in page.texts)
 
     async def test_is_accessible_and_loads_nothing_from_elsewhere(self) -> None:
@@ -118,8 +135,166 @@ class TestIndexPage:
         # What scrolls sideways can be scrolled with the keyboard, and has a name.
         assert all(pre["tabindex"] == "0" and pre["aria-label"] for pre in page.attributes("pre"))
         assert [link["href"] for link in page.attributes("link")] == ["data:,"]
-        assert not {"script", "img", "iframe"} & {tag for tag, _ in page.tags}
+        sources = [attributes["src"] for _, attributes in page.tags if "src" in attributes]
+        assert sources == ["film.mp4", "page.js"]
+        # Buttons of one name are told apart by the heading above them.
+        described = [button["aria-describedby"] for button in page.attributes("button")]
+        assert set(described) < headings
+        assert len(set(described)) == len(described) == 5
+        assert all(image["alt"] for image in page.attributes("img"))
+        assert all(video["aria-label"] for video in page.attributes("video"))
         assert any("color-scheme: light dark" in text for text in page.texts)
+
+    async def test_shows_belong_to_routes(self) -> None:
+        assert set(SHOWS) < set(PATHS)
+
+    async def test_its_script_is_revalidated(self) -> None:
+        script = await fetch(demo.app, "/page.js")
+        assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert script.headers["cache-control"] == "no-cache"
+        known = {"if-none-match": script.headers["etag"]}
+        assert (await fetch(demo.app, "/page.js", headers=known)).status == 304
+
+
+def place_before(source: str, texts: list[str]) -> str:
+    """The last `name.py:line` above a source."""
+    return [text for text in texts[: texts.index(source)] if re.fullmatch(r"\S+\.py:\d+", text)][-1]
+
+
+def lines_at(place: str, source: str) -> list[str]:
+    """As many lines as `source` has, from a place in the package."""
+    name, line = place.split(":")
+    lines = (Path(streamkit.__file__).parents[1] / name).read_text("utf-8").splitlines()
+    return lines[int(line) - 1 :][: len(source.splitlines())]
+
+
+@pytest.mark.anyio
+class TestItemRoutes:
+    async def test_the_clock_ticks(self) -> None:
+        async with stream(demo.app, "/clock") as client:
+            assert client.headers["content-type"] == "text/event-stream; charset=utf-8"
+            assert client.headers["x-content-type-options"] == "nosniff"
+            events = ""
+            while events.count("event: tick\n") < 2:
+                events += (await anext(client)).decode()
+        times = [datetime.fromisoformat(time) for time in re.findall(r"data: (.+)\n", events)]
+        assert times[0] < times[1]
+
+    async def test_the_answer_comes_in_tokens_and_says_when_it_is_over(self) -> None:
+        response = await fetch(demo.app, "/answer")
+        *tokens, end = re.findall(r"event: (.+)\ndata: (.*)\n", response.body.decode())
+        assert tokens[:3] == [("token", "Each "), ("token", "token "), ("token", "is ")]
+        assert end == ("end", "")
+
+    async def test_readings_come_as_lines_of_json(self) -> None:
+        async with stream(demo.app, "/readings.jsonl") as client:
+            assert client.headers["content-type"].startswith("application/jsonl")
+            rows = [json.loads(await anext(client)) for _ in range(2)]
+        assert [row["number"] for row in rows] == [1, 2]
+        assert datetime.fromisoformat(rows[0]["time"]) < datetime.fromisoformat(rows[1]["time"])
+        assert rows[0]["celsius"] == 21.2
+
+    async def test_pictures_replace_each_other(self) -> None:
+        async with stream(demo.app, "/pictures") as client:
+            kind, _, boundary = client.headers["content-type"].partition("; boundary=")
+            received = b""
+            while received.count(b"IEND") < 3:
+                received += await anext(client)
+        assert kind == "multipart/x-mixed-replace"
+        parts = received.split(f"\r\n--{boundary}\r\n".encode())[1:4]
+        frames = [decode_png(part.partition(b"\r\n\r\n")[2]) for part in parts]
+        assert [frame[:2] for frame in frames] == [(160, 100)] * 3
+        assert len({pixels for *_, pixels in frames}) == 3
+
+    async def test_the_csv_file_has_a_header_and_all_rows(self) -> None:
+        response = await fetch(demo.app, "/readings.csv")
+        assert response.headers["content-disposition"] == 'attachment; filename="readings.csv"'
+        rows = list(csv.DictReader(io.StringIO(response.body.decode("utf-8-sig"))))
+        assert len(rows) == 10_000
+        assert list(rows[0]) == ["number", "time", "celsius"]
+        assert (rows[6]["number"], rows[6]["celsius"]) == ("7", "24.9")
+
+    async def test_the_export_unpacks(self) -> None:
+        response = await fetch(demo.app, "/export.zip")
+        assert response.headers["content-disposition"] == 'attachment; filename="export.zip"'
+        with zipfile.ZipFile(io.BytesIO(response.body)) as archive:
+            assert archive.testzip() is None
+            assert archive.read("film.mp4") == FILM.read_bytes()
+            assert archive.read("documents/report.pdf") == REPORT
+            assert archive.read("documents/lines.txt").endswith(b"line 99999\n")
+
+
+@pytest.mark.anyio
+class TestSeekableRoutes:
+    async def test_the_film_is_small_and_its_index_comes_first(self) -> None:
+        film = FILM.read_bytes()
+        assert len(film) < 400_000
+        assert film[4:8] == b"ftyp"
+        assert film.index(b"moov") < film.index(b"mdat")
+
+    async def test_the_film_answers_ranges(self) -> None:
+        film = FILM.read_bytes()
+        response = await fetch(demo.app, "/film.mp4", headers={"range": "bytes=1000-1999"})
+        assert response.status == 206
+        assert response.headers["content-type"] == "video/mp4"
+        assert response.headers["content-range"] == f"bytes 1000-1999/{len(film)}"
+        assert response.body == film[1000:2000]
+
+    async def test_the_download_says_where_it_is(self) -> None:
+        async with stream(demo.app, "/gibibyte.bin") as client:
+            assert client.headers["content-length"] == str(2**30)
+            assert client.headers["accept-ranges"] == "bytes"
+            assert (await anext(client)).startswith(b"000000000000000\n000000000000001\n")
+
+    async def test_the_download_resumes(self) -> None:
+        async with stream(demo.app, "/gibibyte.bin") as client:
+            etag = client.headers["etag"]
+            received = await anext(client)
+        headers = {"range": f"bytes={len(received)}-", "if-range": etag}
+        async with stream(demo.app, "/gibibyte.bin", headers=headers) as client:
+            assert client.status == 206
+            assert client.headers["content-range"] == f"bytes {len(received)}-{2**30 - 1}/{2**30}"
+            received += await anext(client)
+        lines = received[: len(received) // 16 * 16].split()
+        assert lines == [b"%015d" % number for number in range(len(lines))]
+
+    async def test_the_download_starts_again_when_it_has_changed(self) -> None:
+        headers = {"range": "bytes=1000-", "if-range": '"another"'}
+        async with stream(demo.app, "/gibibyte.bin", headers=headers) as client:
+            assert client.status == 200
+            assert (await anext(client)).startswith(b"000000000000000\n")
+
+    async def test_its_source_is_a_good_one(self) -> None:
+        size = 150_001
+        expected = b"".join(b"%015d\n" % number for number in range(size // 16 + 1))[:size]
+        with anyio.fail_after(20):
+            await check_source(lambda: NumberedLines(size), expected)
+
+    async def test_the_report_is_shown_in_the_browser_and_revalidates(self) -> None:
+        response = await fetch(demo.app, "/report.pdf")
+        assert response.headers["content-type"] == "application/pdf"
+        assert response.headers["content-disposition"] == 'inline; filename="report.pdf"'
+        assert response.body == REPORT
+        known = {"if-none-match": response.headers["etag"]}
+        assert (await fetch(demo.app, "/report.pdf", headers=known)).status == 304
+        part = await fetch(demo.app, "/report.pdf", headers={"range": "bytes=-6"})
+        assert (part.status, part.body) == (206, b"%%EOF\n")
+
+
+def test_a_pdf_says_where_each_object_is() -> None:
+    document = make_pdf(["one (1)", "back\\slash", "ä €"])
+    start = int(document.split()[-2])
+    head, count, *entries = document[start:].split(b"trailer")[0].splitlines()
+    assert (head, count) == (b"xref", b"0 6")
+    assert all(len(entry) == 19 for entry in entries)
+    offsets = [int(entry.split()[0]) for entry in entries[1:]]
+    for number, offset in enumerate(offsets, 1):
+        assert document[offset:].startswith(b"%d 0 obj\n" % number)
+    length = int(document.split(b"/Length ")[1].split()[0])
+    assert document.split(b"stream\n")[1][length:] == b"\nend"
+    assert b"(one \\(1\\)) Tj" in document
+    assert b"(back\\\\slash) Tj" in document
+    assert "(ä €) Tj".encode("cp1252") in document
 
 
 @pytest.mark.anyio
@@ -238,9 +413,20 @@ class TestCommand:
     def test_shows_commands_that_work(self, served: Server) -> None:
         page = Page(served.fetch("/").body.decode())
         commands = [text for text in page.texts if text.startswith("curl")]
-        assert commands[1] == f"curl -N http://127.0.0.1:{served.port}/lines"
+        assert f"curl -N http://127.0.0.1:{served.port}/lines" in commands
 
-    @pytest.mark.parametrize("path", ["/lines", "/tokens", "/drawing.png", "/archive.zip"])
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/lines",
+            "/tokens",
+            "/drawing.png",
+            "/archive.zip",
+            "/answer",
+            "/readings.jsonl",
+            "/pictures",
+        ],
+    )
     def test_chunks_arrive_over_time(self, served: Server, path: str) -> None:
         with served.connect(path) as client:
             while len(client.arrivals) < 4:
@@ -354,6 +540,99 @@ class TestCommand:
         monkeypatch.setattr("uvicorn.Server.run", run_until_interrupted)
         __main__.main([f"--host={host}", "--port=0"])
         assert capsys.readouterr().out.startswith(f"streamkit demo on {url}")
+
+
+CHROMIUM = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 20_000  # milliseconds
+
+
+@contextmanager
+def browsing(url: str) -> Iterator[Any]:
+    """A tab of Chromium, without a window, that shows the page."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM, timeout=PATIENCE)
+        try:
+            tab = browser.new_page()
+            tab.set_default_timeout(PATIENCE)
+            tab.problems = []
+            tab.on("console", lambda note: tab.problems.append(f"{note.type}: {note.text}"))
+            tab.on("pageerror", lambda error: tab.problems.append(str(error)))
+            tab.goto(url, wait_until="domcontentloaded")
+            yield tab
+        finally:
+            browser.close()
+
+
+def press(tab: Any, show: str) -> None:
+    tab.click(f"#{show} button")
+
+
+PIXELS = """() => {
+    const canvas = document.createElement("canvas");
+    canvas.getContext("2d").drawImage(document.images[0], 0, 0);
+    return canvas.toDataURL();
+}"""
+
+
+def test_the_page_lives_in_a_browser(served: Server) -> None:
+    with browsing(f"http://127.0.0.1:{served.port}/") as tab:
+        clock = "document.querySelector('#clock [role=timer]').textContent"
+        tab.wait_for_function(f"{clock}.startsWith('20')")
+        tab.wait_for_function(f"before => {clock} > before", arg=tab.evaluate(clock))
+        press(tab, "clock")
+
+        press(tab, "answer")
+        tab.wait_for_function("document.querySelector('#answer p').textContent.includes('there.')")
+        tab.wait_for_selector("#answer button:text-is('Start')")
+
+        tab.wait_for_function("document.querySelectorAll('#readings tbody tr').length === 6")
+        press(tab, "readings")
+
+        tab.wait_for_function("document.images[0].naturalWidth === 160")
+        tab.wait_for_function(f"before => ({PIXELS})() !== before", arg=tab.evaluate(PIXELS))
+        press(tab, "pictures")
+        tab.wait_for_function("document.images[0].src.startsWith('data:image/png')")
+
+        press(tab, "download")
+        bar = "document.querySelector('progress')"
+        tab.wait_for_function(f"{bar}.max === 2 ** 30 && {bar}.value > 0")
+        press(tab, "download")
+        paused = tab.evaluate(f"{bar}.value")
+        press(tab, "download")
+        tab.wait_for_selector(f"text=206: bytes {paused}-")
+        tab.wait_for_function(f"{bar}.value > {paused}")
+        press(tab, "download")
+
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        tab.set_viewport_size({"width": 360, "height": 640})
+        assert tab.evaluate("document.documentElement.scrollWidth") == 360
+        assert tab.problems == []
+        seek_in_video(tab)
+        assert tab.problems == []
+
+
+def seek_in_video(tab: Any) -> None:
+    video = "document.querySelector('video')"
+    if not tab.evaluate(f"{video}.canPlayType('video/mp4; codecs=avc1.64000D')"):
+        pytest.skip("this chromium plays no H.264")
+    tab.wait_for_function(f"{video}.readyState >= 1")
+    tab.evaluate(f"{video}.currentTime = 7")
+    tab.wait_for_function(f"!{video}.seeking && {video}.readyState >= 2")
+    assert tab.evaluate(f"{video}.currentTime") == 7
+    assert tab.evaluate(f"{video}.duration") == pytest.approx(10, abs=0.1)
 
 
 def has_ipv6() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import runpy
@@ -21,7 +22,7 @@ import pytest
 
 import streamkit
 from streamkit.responses import ResponseOptions
-from streamkit.testing import FetchedResponse, fetch, stream
+from streamkit.testing import FetchedResponse, check_encoder, check_source, fetch, stream
 
 fastapi = pytest.importorskip("fastapi")
 
@@ -162,9 +163,13 @@ def readme() -> str:
 # what each example is there to show
 
 
+def run_example(name: str) -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs" / "examples" / f"{name}.py"))
+
+
 @pytest.fixture
 def app(request: pytest.FixtureRequest, sample_files: Path) -> Any:
-    return runpy.run_path(str(ROOT / "docs" / "examples" / f"{request.param}.py"))["app"]
+    return run_example(request.param)["app"]
 
 
 def example(name: str) -> Callable[[Any], Any]:
@@ -198,6 +203,25 @@ def test_json_text_sequences_are_those_of_the_rfc(app: Any) -> None:
         b'\x1e{"sensor":"roof","value":0.25}\n'
         b'\x1e{"sensor":"roof","value":0.5}\n'
     )
+
+
+def test_the_encoder_of_json_text_sequences_keeps_the_contract() -> None:
+    def read(body: bytes) -> Iterator[object]:
+        return map(json.loads, filter(None, body.split(b"\x1e")))
+
+    make = run_example("json_text_sequences")["JSONSequenceEncoder"]
+    check_encoder(make, [{"value": 1}, [None, "\x1e"]], read=read)
+
+
+@pytest.mark.usefixtures("sample_files")
+def test_the_blob_source_keeps_the_contract() -> None:
+    make = run_example("blob_source")["Blob"]
+
+    async def check() -> None:
+        with anyio.fail_after(30):
+            await check_source(lambda: make("reports.db", 1), PDF)
+
+    anyio.run(check)
 
 
 @example("blob_source")

@@ -1,4 +1,4 @@
-"""The demo's app and its live routes. The index page shows the source of each as it stands."""
+"""The demo's live routes and its app. The index page shows the source of each as it stands."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ app = FastAPI(title="streamkit demo", dependencies=[Depends(forbid_sniffing)])
 @app.get("/", response_class=HTMLStreamingResponse, include_in_schema=False)
 def index(request: Request) -> Iterator[str]:
     """This page."""
-    yield from render_page(examples(app.routes), str(request.url.replace(query="")))
+    routes = [*items.router.routes, *seekable.router.routes, *app.routes]
+    yield from render_page(examples(routes), str(request.url.replace(query="")))
 
 
 @app.get("/page.js", include_in_schema=False)

@@ -35,7 +35,8 @@ h2 { margin-top: 2.5rem; overflow-wrap: anywhere; }
 p { max-width: 40rem; }
 pre { margin: 0.5rem 0; padding: 0.75rem; overflow-x: auto; border: 1px solid GrayText;
       border-radius: 0.25rem; font: 0.875rem/1.5 ui-monospace, monospace; }
-a:focus-visible, button:focus-visible, pre:focus-visible { outline: 3px solid Highlight; outline-offset: 2px; }
+a:focus-visible, button:focus-visible, pre:focus-visible, video:focus-visible {
+      outline: 3px solid Highlight; outline-offset: 2px; }
 button { font: inherit; padding: 0.25rem 1rem; }
 img, video { display: block; max-width: 100%; height: auto; border-radius: 0.25rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -44,7 +45,7 @@ th, td { padding: 0.125rem 1.5rem 0.125rem 0; text-align: start; border-top: 1px
 .rows { min-height: 13.5rem; }
 progress { display: block; width: min(100%, 40rem); height: 1rem; }
 .show p { margin: 0.5rem 0; overflow-wrap: anywhere; }
-.large { font: 1.5rem/1.5 ui-monospace, monospace; }
+.large { font: 1.25rem/1.5 ui-monospace, monospace; }
 .text { min-height: 3rem; }
 .place { margin: 0.5rem 0 0; font-size: 0.875rem; overflow-wrap: anywhere; }
 </style>
@@ -78,8 +79,10 @@ FOOT = """</main>
 
 
 def examples(routes: Iterable[BaseRoute]) -> list[APIRoute]:
-    """The routes that stream something to look at."""
-    return [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
+    """The routes that stream something to look at, each of them once."""
+    shown = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
+    # Whether an app lists the routes of its routers as well depends on FastAPI's version.
+    return list({route.path: route for route in shown}.values())
 
 
 def render_page(routes: Iterable[APIRoute], base_url: str) -> Iterator[str]:

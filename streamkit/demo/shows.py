@@ -4,19 +4,19 @@ from __future__ import annotations
 
 __all__ = ["SHOWS"]
 
-BUTTON = '<p><button type="button">Start</button></p>'
+BUTTON = '<p><button type="button" aria-describedby="route-{}">Start</button></p>'
 
 # The addresses are relative, for an app that is mounted under another path; the scripts that
 # bring these to life are in page.js.
 SHOWS = {
     "/clock": f"""<div class="show" id="clock">
 <p class="large" role="timer">not started</p>
-{BUTTON}
+{BUTTON.format("clock")}
 </div>
 """,
     "/answer": f"""<div class="show" id="answer">
 <p class="text"></p>
-{BUTTON}
+{BUTTON.format("answer")}
 </div>
 """,
     "/readings.jsonl": f"""<div class="show" id="readings">
@@ -28,12 +28,12 @@ SHOWS = {
 <tbody></tbody>
 </table>
 </div>
-{BUTTON}
+{BUTTON.format("readings")}
 </div>
 """,
     "/pictures": f"""<div class="show" id="pictures">
 <img alt="Three circles of waves that spread" width="160" height="100">
-{BUTTON}
+{BUTTON.format("pictures")}
 </div>
 """,
     "/film.mp4": """<div class="show">
@@ -45,7 +45,7 @@ aria-label="A test picture of ten seconds, with a tone"></video>
 <label>Received <progress max="1" value="0"></progress></label>
 <p class="received">0 of 1024 MiB</p>
 <p role="status">What arrives is counted, and not kept.</p>
-{BUTTON}
+{BUTTON.format("gibibyte")}
 </div>
 """,
 }
