@@ -45,7 +45,7 @@ class Buffer(Generic[T]):
     other side's thread.
 
     Adding an item takes no lock, because the list and the flags need none where each has one
-    writer: the producer looks at `_reader_waits` after it has added, the reader at the list after
+    writer: the producer looks at `_look` after it has added, the reader at the list after
     it has set the flag, so that one of them sees the other. Whatever a side decides by (waiting,
     full, stopped, finished) lives under one lock, so that no wake-up is lost.
 
@@ -61,6 +61,8 @@ class Buffer(Generic[T]):
         "_items",
         "_limit",
         "_lock",
+        "_look",
+        "_look_always",
         "_measure",
         "_reader_rests",
         "_reader_waits",
@@ -88,6 +90,9 @@ class Buffer(Generic[T]):
         self._items: list[T] = []
         # So many of the items have been measured, to this size.
         self._counted = self._counted_size = 0
+        # Whether the next `put` looks up, however little was added.
+        self._look = False
+        self._look_always = False
         self._reader_waits = False
         self._reader_rests = False
         self._writer_waits = False
@@ -115,7 +120,7 @@ class Buffer(Generic[T]):
             data = encode(item)
             append(data)
             added += measure(data) + 1
-            if added < allowed and not self._reader_waits:
+            if added < allowed and not self._look:
                 return True
             added, allowed = 0, min(self._limit - self._look_up(), LOOK_UP_EVERY)
             return False
@@ -131,7 +136,8 @@ class Buffer(Generic[T]):
         with self._lock:
             size = self._size()
             wake = self._reader_waits or (self._reader_rests and size >= self._limit)
-            self._reader_waits = self.stopped
+            self._reader_waits = False
+            self._look = self.stopped or self._look_always
         if wake:
             self._wake_reader()
         return size
@@ -141,6 +147,12 @@ class Buffer(Generic[T]):
         self._counted += len(fresh)
         self._counted_size += sum(map(self._measure, fresh)) + len(fresh)
         return self._counted_size
+
+    def look_always(self, always: bool) -> None:
+        """Let every `put` look up, as a producer wants whose items take long."""
+        with self._lock:
+            self._look_always = always
+            self._look = always or self._reader_waits or self.stopped
 
     def has_room(self) -> bool:
         """Whether to produce on; if not, the writer is woken when that changes."""
@@ -169,10 +181,10 @@ class Buffer(Generic[T]):
     def is_idle(self) -> bool:
         """Whether nothing is there and more may come; the reader is then woken when it does."""
         with self._lock:
-            self._reader_waits = True
-            idle = not (self._items or self.finished)
-            self._reader_waits = idle or self.stopped
-            return idle
+            self._look = True
+            self._reader_waits = not (self._items or self.finished)
+            self._look = self._reader_waits or self.stopped or self._look_always
+            return self._reader_waits
 
     def take(self, most: int | None = None) -> list[T]:
         """All that is there, or the first `most` items of it."""
@@ -192,7 +204,7 @@ class Buffer(Generic[T]):
         with self._lock:
             self.stopped = True
             # Every `put` looks at this flag, so that the next one says it, at no price of its own.
-            self._reader_waits = True
+            self._look = True
             wake, self._writer_waits = self._writer_waits, False
         if wake:
             self._wake_writer()

@@ -40,6 +40,8 @@ THREADS = 256
 # Seconds that one producer may go on while others wait: for the loop, and for a thread.
 LOOP_SLICE = 0.001
 THREAD_SLICE = 0.01
+# Seconds an item takes, at most, so that many may pass before a producer looks at the clock.
+QUICK = 0.0001
 # Seconds a thread waits for room before it is given back: less than another hop takes.
 LINGER = 0.001
 
@@ -118,6 +120,37 @@ class Producer(Protocol):
         """Give up on a cleanup that takes too long."""
 
 
+class _Pace:
+    """How long a producer goes on by itself, and whether it looks at the clock at every item.
+
+    It does at first, and until an item is quick; then again once a slice was used up unseen.
+    """
+
+    __slots__ = ("_buffer", "_close", "_looked", "_slice", "_until")
+
+    def __init__(self, buffer: Buffer[Any], slice_: float) -> None:
+        self._buffer = buffer
+        self._slice = slice_
+        self._close = True
+        buffer.look_always(True)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin another slice."""
+        self._looked = monotonic()
+        self._until = self._looked + self._slice
+
+    def is_over(self) -> bool:
+        """Whether the slice is over; asked whenever the producer looks up."""
+        now = monotonic()
+        close = now - self._looked > (QUICK if self._close else self._slice)
+        if close is not self._close:
+            self._close = close
+            self._buffer.look_always(close)
+        self._looked = now
+        return now > self._until
+
+
 class TaskProducer:
     """Drives an async iterable in a task of its own."""
 
@@ -173,16 +206,16 @@ class TaskProducer:
     async def _pump(self) -> None:
         self._iterator = aiter(self.content)
         buffer, put = self.buffer, self.buffer.writer(self._work.encode)
-        until = monotonic() + LOOP_SLICE
+        pace = _Pace(buffer, LOOP_SLICE)
         async for item in self._iterator:
             if put(item):
                 continue
             if not buffer.has_room():
                 await self._wait_for_room()
-                until = monotonic() + LOOP_SLICE
-            if monotonic() > until:
+                pace.begin()
+            if pace.is_over():
                 await backend.checkpoint()
-                until = monotonic() + LOOP_SLICE
+                pace.begin()
             if buffer.stopped:
                 return
         if tail := self._work.finish():
@@ -289,7 +322,7 @@ class ThreadProducer:
         if self._iterator is None:
             self._iterator = _followed(iter(self.content))
         buffer, put = self.buffer, self._put
-        until = monotonic() + THREAD_SLICE
+        pace = _Pace(buffer, THREAD_SLICE)
         for item in self._iterator:
             if put(item):
                 continue
@@ -297,10 +330,10 @@ class ThreadProducer:
                 return False
             if buffer.stopped:
                 return True
-            if monotonic() > until:
+            if pace.is_over():
                 if self._others_wait():
                     return False
-                until = monotonic() + THREAD_SLICE
+                pace.begin()
         if tail := self._work.finish():
             buffer.add(tail)
         return True

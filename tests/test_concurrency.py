@@ -315,6 +315,47 @@ async def test_sleeping_sync_streams_share_the_threads_fairly() -> None:
     assert plain_calls > 10
 
 
+async def test_a_slow_generator_gives_its_thread_up_though_its_client_is_stalled() -> None:
+    stream_limiter().total_tokens = 1
+    produced, enough = 0, threading.Event()
+
+    def generate() -> Iterator[bytes]:
+        nonlocal produced
+        while produced < 100 and not enough.is_set():
+            time.sleep(0.012)
+            produced += 1
+            yield b"x"
+
+    async with stream(StreamingResponse(generate()), read_ahead=0) as client:
+        client.stall()
+        await anyio.sleep(0.05)
+        assert (await fetch(StreamingResponse(iter([b"x"])))).body == b"x"
+        assert produced < 50
+        enough.set()
+
+
+async def test_an_async_generator_that_blocks_lets_others_run_though_its_client_stalls() -> None:
+    ticks = produced = 0
+
+    async def generate() -> AsyncIterator[bytes]:
+        nonlocal produced
+        while produced < 60:
+            time.sleep(0.003)  # noqa: ASYNC251
+            produced += 1
+            yield b"x"
+
+    async def tick() -> None:
+        nonlocal ticks
+        while produced < 60:
+            await checkpoint()
+            ticks += 1
+
+    async with stream(StreamingResponse(generate()), read_ahead=0) as client:
+        client.stall()
+        await tick()
+    assert ticks > 20
+
+
 async def test_of_a_thousand_sleeping_streams_all_get_a_first_item_before_any_a_fourth() -> None:
     counts = [0] * 1000
     fewest_at_a_fourth: int | None = None

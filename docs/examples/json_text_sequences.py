@@ -1,7 +1,9 @@
 from fastapi import FastAPI
-from pydantic_core import to_json
 
 from streamkit import StreamingResponse
+from streamkit.encoders.jsonlines import json_serialiser
+
+to_json = json_serialiser()
 
 
 class JSONSequenceEncoder:
