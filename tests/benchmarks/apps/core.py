@@ -15,12 +15,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from ..samples import blob, blocks, lines, sample
+from ..samples import blob, blocks, line_list, lines, sample
 
 
 async def async_lines(n: int) -> AsyncIterator[str]:
-    for number in range(n):
-        yield f"line {number}\n"
+    for line in line_list(n):
+        yield line
 
 
 def small(_: int) -> Iterator[bytes]:
