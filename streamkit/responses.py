@@ -142,6 +142,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             raise
         self._displaced: list[Stream[bytes]] = []
         self._replacement: Any = None
+        self._called = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -257,10 +258,14 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         return self._encoded(TaskProducer(self._delivery), TextEncoder())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._called:
+            raise RuntimeError("this response was sent already; make a new one for each request")
+        self._called = True
         if scope["type"] == "websocket":
             send = self._wrap_websocket_denial_send(send)
         stream, start = self._stream, self._start_message
-        if stream is None:
+        # A body that was only looked at, and not read, is a source still.
+        if stream is None or (self._source is not None and not stream.started):
             stream = self._delivered(partial(self._plan, scope))
             if "http.response.pathsend" in scope.get("extensions", {}):
                 self._delivery.offer_path()
