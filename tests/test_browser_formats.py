@@ -137,10 +137,11 @@ class Pictures(MultipartStreamingResponse):
 
 @app.get("/pictures", response_class=Pictures)
 async def pictures() -> AsyncIterator[bytes]:
-    yield png(10)
-    await anyio.sleep(0.2)
-    yield png(20)
-    await anyio.sleep_forever()
+    # Again and again: a browser that is busy may miss a picture, but not all of them.
+    while True:
+        for width in (10, 20):
+            yield png(width)
+            await anyio.sleep(0.2)
 
 
 COMMAND = ["uvicorn", "--log-level", "warning", "--port", "{port}", f"{__name__}:app"]
