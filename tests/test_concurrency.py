@@ -359,8 +359,11 @@ async def test_an_async_generator_that_blocks_lets_others_run_though_its_client_
 async def test_of_a_thousand_sleeping_streams_all_get_a_first_item_before_any_a_fourth() -> None:
     counts = [0] * 1000
     fewest_at_a_fourth: int | None = None
+    all_wait = threading.Event()
 
     def generate() -> Iterator[bytes]:
+        # Who has not asked for a thread yet has no claim to a share.
+        all_wait.wait(30)
         for _ in range(4):
             time.sleep(0.05)
             yield b"x"
@@ -375,6 +378,9 @@ async def test_of_a_thousand_sleeping_streams_all_get_a_first_item_before_any_a_
     async with anyio.create_task_group() as group:
         for number in range(1000):
             group.start_soon(read, number)
+        while stream_limiter().statistics().tasks_waiting < 1000 - 256:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        all_wait.set()
     assert counts == [4] * 1000
     assert fewest_at_a_fourth is not None
     assert fewest_at_a_fourth >= 1
