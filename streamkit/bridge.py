@@ -26,7 +26,7 @@ import anyio
 import anyio.from_thread
 
 from streamkit import backend
-from streamkit.buffer import ThreadSignal
+from streamkit.buffer import Quick, ThreadSignal
 from streamkit.producers import (
     LOOP_SLICE,
     Producer,
@@ -85,9 +85,10 @@ class Stream(AsyncIterator[T], Generic[T]):
         finish: Callable[[], Any] = _no_tail,
         measure: Callable[[Any], int] = _weigh,
         max_buffer: int = 65536,
+        quick: Quick[T] | None = None,
     ) -> None:
         self.producer = producer
-        self.work = Work(encode, finish, measure, max_buffer)
+        self.work = Work(encode, finish, measure, max_buffer, quick)
         self.started = False
         self._closed = False
         self._items: AsyncGenerator[T, None] | None = None

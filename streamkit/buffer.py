@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Buffer", "ThreadSignal"]
+__all__ = ["Buffer", "Quick", "ThreadSignal"]
 
 T = TypeVar("T")
+Quick = tuple[type, Callable[[Any], T]]
 
 # The size of the items that a producer adds, at most, before it looks around and at the clock.
 LOOK_UP_EVERY = 2048
@@ -49,21 +50,25 @@ class Buffer(Generic[T]):
     it has set the flag, so that one of them sees the other. Whatever a side decides by (waiting,
     full, stopped, finished) lives under one lock, so that no wake-up is lost.
 
-    >>> buffer = Buffer(6, len, wake_reader=print, wake_writer=print)
-    >>> put = buffer.writer(str.encode)
-    >>> put("ab"), put("cd"), buffer.take()
-    (True, False, [b'ab', b'cd'])
+    >>> buffer = Buffer(6, len, str.encode, wake_reader=print, wake_writer=print)
+    >>> items = iter(["ab", "cd", "ef"])
+    >>> buffer.fill(items), buffer.take(), buffer.fill(items), buffer.take()
+    (True, [b'ab', b'cd'], False, [b'ef'])
     """
 
     __slots__ = (
+        "_added",
+        "_allowed",
         "_counted",
         "_counted_size",
+        "_encode",
         "_items",
         "_limit",
         "_lock",
         "_look",
         "_look_always",
         "_measure",
+        "_quick",
         "_reader_rests",
         "_reader_waits",
         "_wake_reader",
@@ -78,19 +83,25 @@ class Buffer(Generic[T]):
         self,
         limit: int,
         measure: Callable[[T], int],
+        encode: Callable[[Any], T],
+        quick: Quick[T] | None = None,
         *,
         wake_reader: Callable[[], None],
         wake_writer: Callable[[], None],
     ) -> None:
         self._limit = limit
         self._measure = measure
+        self._encode = encode
+        self._quick = quick or (None, encode)
+        # The size added since the producer last looked up, and what it may come to.
+        self._added, self._allowed = 0, min(limit, LOOK_UP_EVERY)
         self._wake_reader = wake_reader
         self._wake_writer = wake_writer
         self._lock = threading.Lock()
         self._items: list[T] = []
         # So many of the items have been measured, to this size.
         self._counted = self._counted_size = 0
-        # Whether the next `put` looks up, however little was added.
+        # Whether the next item makes it look up, however little was added.
         self._look = False
         self._look_always = False
         self._reader_waits = False
@@ -105,42 +116,55 @@ class Buffer(Generic[T]):
 
     # the producer's side
 
-    def writer(self, encode: Callable[[Any], T]) -> Callable[[Any], bool]:
-        """A function that encodes an item and adds it; for one producer.
+    def fill(self, items: Iterator[Any]) -> bool:
+        """Encode and add items until there is reason to look up (True), or no more (False).
 
-        It returns False when there is reason to look up: the reader was waiting, nobody wants
-        more, a little more was added, or there may be no room left. `has_room` tells.
+        Reasons are that the reader was waiting, that nobody wants more, that a little more was
+        added, or that there may be no room left: `has_room` tells.
         """
-        append, measure = self._items.append, self._measure
-        # The size added since the producer last looked up, and what it may come to.
-        added, allowed = 0, min(self._limit, LOOK_UP_EVERY)
-
-        def put(item: Any) -> bool:
-            nonlocal added, allowed
-            data = encode(item)
+        append, encode, measure = self._items.append, self._encode, self._measure
+        exact, quick = self._quick
+        added, allowed = self._added, self._allowed
+        for item in items:
+            data = quick(item) if type(item) is exact else encode(item)
             append(data)
             added += measure(data) + 1
-            if added < allowed and not self._look:
+            if added >= allowed or self._look:
+                self._look_up()
                 return True
-            added, allowed = 0, min(self._limit - self._look_up(), LOOK_UP_EVERY)
-            return False
+        self._added = added
+        return False
 
-        return put
+    async def afill(self, items: AsyncIterator[Any]) -> bool:
+        """`fill`, from an async iterator."""
+        # The same loop: what the two could share would be called, and paid for, at each item.
+        append, encode, measure = self._items.append, self._encode, self._measure
+        exact, quick = self._quick
+        added, allowed = self._added, self._allowed
+        async for item in items:
+            data = quick(item) if type(item) is exact else encode(item)
+            append(data)
+            added += measure(data) + 1
+            if added >= allowed or self._look:
+                self._look_up()
+                return True
+        self._added = added
+        return False
 
     def add(self, data: T) -> None:
         """Add what needs no encoding, whether there is room or not."""
         self._items.append(data)
         self._look_up()
 
-    def _look_up(self) -> int:
+    def _look_up(self) -> None:
         with self._lock:
             size = self._size()
+            self._added, self._allowed = 0, min(self._limit - size, LOOK_UP_EVERY)
             wake = self._reader_waits or (self._reader_rests and size >= self._limit)
             self._reader_waits = False
             self._look = self.stopped or self._look_always
         if wake:
             self._wake_reader()
-        return size
 
     def _size(self) -> int:
         fresh = self._items[self._counted :]
@@ -149,7 +173,7 @@ class Buffer(Generic[T]):
         return self._counted_size
 
     def look_always(self, always: bool) -> None:
-        """Let every `put` look up, as a producer wants whose items take long."""
+        """Let every item make it look up, as a producer wants whose items take long."""
         with self._lock:
             self._look_always = always
             self._look = always or self._reader_waits or self.stopped
@@ -203,7 +227,7 @@ class Buffer(Generic[T]):
         """Ask the producer to stop; what it still adds is dropped with the buffer."""
         with self._lock:
             self.stopped = True
-            # Every `put` looks at this flag, so that the next one says it, at no price of its own.
+            # Every item is followed by a look at this flag, so that the next one says it.
             self._look = True
             wake, self._writer_waits = self._writer_waits, False
         if wake:

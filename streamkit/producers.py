@@ -21,7 +21,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from streamkit import backend
-from streamkit.buffer import Buffer, ThreadSignal
+from streamkit.buffer import Buffer, Quick, ThreadSignal
 from streamkit.errors import StreamStopped
 
 __all__ = [
@@ -103,6 +103,7 @@ class Work:
     finish: Callable[[], Any]
     measure: Callable[[Any], int]
     max_buffer: int
+    quick: Quick[Any] | None = None
 
 
 class Producer(Protocol):
@@ -171,6 +172,8 @@ class TaskProducer:
         self.buffer = Buffer(
             work.max_buffer,
             work.measure,
+            work.encode,
+            work.quick,
             wake_reader=reader.set,
             wake_writer=room.set_threadsafe if isinstance(reader, ThreadSignal) else room.set,
         )
@@ -204,12 +207,9 @@ class TaskProducer:
         self.buffer.finish(self._failure or closing)
 
     async def _pump(self) -> None:
-        self._iterator = aiter(self.content)
-        buffer, put = self.buffer, self.buffer.writer(self._work.encode)
+        buffer, self._iterator = self.buffer, _async_followed(aiter(self.content))
         pace = _Pace(buffer, LOOP_SLICE)
-        async for item in self._iterator:
-            if put(item):
-                continue
+        while await buffer.afill(self._iterator):
             if not buffer.has_room():
                 await self._wait_for_room()
                 pace.begin()
@@ -236,7 +236,6 @@ class ThreadProducer:
     """
 
     buffer: Buffer[Any]
-    _put: Callable[[Any], bool]
     _limiter: anyio.CapacityLimiter
     _room: backend.Signal
     _thread_room: ThreadSignal
@@ -265,10 +264,11 @@ class ThreadProducer:
         self.buffer = Buffer(
             work.max_buffer,
             work.measure,
+            work.encode,
+            work.quick,
             wake_reader=reader.set_threadsafe,
             wake_writer=self._make_room_known,
         )
-        self._put = self.buffer.writer(work.encode)
         self._wake_task = (
             self._room.set_threadsafe if isinstance(reader, ThreadSignal) else self._room.set
         )
@@ -321,11 +321,8 @@ class ThreadProducer:
         """Produce until the content is at its end (True) or the thread is to be given back."""
         if self._iterator is None:
             self._iterator = _followed(iter(self.content))
-        buffer, put = self.buffer, self._put
-        pace = _Pace(buffer, THREAD_SLICE)
-        for item in self._iterator:
-            if put(item):
-                continue
+        buffer, pace = self.buffer, _Pace(self.buffer, THREAD_SLICE)
+        while buffer.fill(self._iterator):
             if not buffer.has_room() and not self._wait_for_room():
                 return False
             if buffer.stopped:
@@ -377,7 +374,7 @@ class WriteProducer(ThreadProducer):
         return True
 
     def _put_chunk(self, chunk: bytes) -> None:
-        if not self.buffer.stopped and not self._put(chunk):
+        if not self.buffer.stopped and self.buffer.fill(iter((chunk,))):
             self._wait_for_room()
         if self.buffer.stopped:
             raise StreamStopped("nobody reads what is written here any more")
@@ -422,6 +419,24 @@ def _follow(iterator: Iterator[T]) -> Iterator[T]:
             yield item
     finally:
         _close_sync(iterator)
+
+
+def _async_followed(iterator: AsyncIterator[T]) -> AsyncIterator[T]:
+    if hasattr(iterator, "__aiter__"):
+        return iterator
+    return _async_follow(iterator)
+
+
+async def _async_follow(iterator: AsyncIterator[T]) -> AsyncIterator[T]:
+    try:
+        while True:
+            try:
+                item = await anext(iterator)
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        await _close_async(iterator)
 
 
 def _closers(owned: tuple[Any, ...], *names: str) -> Iterator[Callable[[], Any]]:

@@ -24,6 +24,7 @@ from streamkit.encoders.text import TextEncoder
 from streamkit.http.conditions import Validators
 from streamkit.http.disposition import content_disposition
 from streamkit.http.plan import Plan, plan
+from streamkit.openapi import Responses, describe
 from streamkit.producers import Producer, TaskProducer
 from streamkit.sender import Limits, Sender, Start, StreamOutcome
 from streamkit.sources import ByteSource, SourceInfo
@@ -161,6 +162,18 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             setattr(self, name, value)
         _check_limits(self)
 
+    @classmethod
+    def openapi(cls, *, media_type: str | None = None, source: bool = False) -> Responses:
+        """What to pass as `responses=`, so that /openapi.json tells all that is sent.
+
+        Give the class as `response_class=` too. `media_type` is the class's own unless given.
+        `source=True` is for content with an address (a path, whole bytes, a seekable file, a
+        `ByteSource`): it adds 206, 304, 412 and 416, with their headers.
+
+            @app.get("/film", response_class=Film, responses=Film.openapi(source=True))
+        """
+        return describe(media_type or cls.media_type, source=source)
+
     def option(self, name: str) -> Any:
         """A class attribute that is a function: as it stands there, not bound to the response."""
         if name in self.__dict__:
@@ -227,6 +240,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             finish=encoder.finish,
             measure=len,
             max_buffer=self.max_buffer,
+            quick=encoder.quick if type(encoder) is TextEncoder else None,
         )
 
     @property
@@ -262,7 +276,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             raise RuntimeError("this response was sent already; make a new one for each request")
         self._called = True
         if scope["type"] == "websocket":
-            send = self._wrap_websocket_denial_send(send)
+            send = _denying(send)
         stream, start = self._stream, self._start_message
         # A body that was only looked at, and not read, is a source still.
         if stream is None or (self._source is not None and not stream.started):
@@ -323,6 +337,15 @@ class StreamingResponse(starlette.responses.StreamingResponse):
                     await result
         except Exception:
             logger.exception("on_close failed")
+
+
+def _denying(send: Send) -> Send:
+    """A response to a websocket's handshake (ASGI's WebSocket Denial Response extension)."""
+
+    async def wrapped(message: Message) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    return wrapped
 
 
 def _start(status: int, headers: Any) -> Message:

@@ -272,6 +272,8 @@ def _joined(chunks: list[bytes]) -> list[bytes]:
     """Neighbours that are small made one; copying what is large costs more than a message."""
     if len(chunks) == 1:
         return chunks if chunks[0] else []
+    if sum(map(len, chunks)) < 2 * LARGE:
+        return [body] if (body := b"".join(chunks)) else []
     bodies: list[bytes] = []
     start = size = 0
     for position, chunk in enumerate(chunks, 1):

@@ -26,8 +26,8 @@ class Woken:
 
 def make(limit: int = 10) -> tuple[Buffer[bytes], Callable[[Any], bool], Woken]:
     woken = Woken()
-    buffer = Buffer(limit, len, wake_reader=woken.wake_reader, wake_writer=woken.wake_writer)
-    return buffer, buffer.writer(bytes), woken
+    buffer = Buffer(limit, len, bytes, wake_reader=woken.wake_reader, wake_writer=woken.wake_writer)
+    return buffer, lambda item: not buffer.fill(iter((item,))), woken
 
 
 def test_items_come_out_as_they_went_in() -> None:
@@ -134,6 +134,26 @@ def test_a_take_ends_the_rest() -> None:
     assert woken.reader == 0
 
 
+def test_filling_goes_on_where_it_looked_up() -> None:
+    buffer, _, _ = make(limit=4)
+    items = iter([b"ab", b"cd", b"ef"])
+    received = []
+    while buffer.fill(items):
+        received.append(buffer.take())
+    assert received == [[b"ab", b"cd"], [b"ef"]]
+
+
+def test_items_of_exactly_the_quick_type_take_the_quick_way() -> None:
+    class Name(str):
+        pass
+
+    buffer = Buffer(
+        100, len, lambda item: b"slow", (str, str.encode), wake_reader=print, wake_writer=print
+    )
+    buffer.fill(iter(["quick", Name("other"), 3]))
+    assert buffer.take() == [b"quick", b"slow", b"slow"]
+
+
 def test_after_a_stop_every_put_says_so_and_no_writer_waits() -> None:
     buffer, put, woken = make(limit=1)
     put(b"x")
@@ -175,15 +195,14 @@ def test_the_size_is_right_whatever_is_put_and_taken(steps: list[Any], limit: in
 @pytest.mark.parametrize("limit", [1, 7, 5000])
 def test_no_wake_up_is_lost_between_two_threads(limit: int) -> None:
     reader, writer = ThreadSignal(), ThreadSignal()
-    buffer = Buffer(limit, len, wake_reader=reader.set, wake_writer=writer.set)
+    buffer = Buffer(limit, len, bytes, wake_reader=reader.set, wake_writer=writer.set)
     items = [b"x" * (n % 5) + b"%d" % n for n in range(5000)]
 
     def produce() -> None:
-        put = buffer.writer(bytes)
-        for item in items:
-            if not put(item):
-                while not buffer.has_room():
-                    assert writer.wait(5)
+        flowing = iter(items)
+        while buffer.fill(flowing):
+            while not buffer.has_room():
+                assert writer.wait(5)
         buffer.finish()
 
     thread = threading.Thread(target=produce)
@@ -201,13 +220,12 @@ def test_no_wake_up_is_lost_between_two_threads(limit: int) -> None:
 
 def test_an_item_that_comes_as_the_reader_begins_to_wait_is_not_missed() -> None:
     reader, taken = ThreadSignal(), ThreadSignal()
-    buffer = Buffer(1 << 20, len, wake_reader=reader.set, wake_writer=print)
+    buffer = Buffer(1 << 20, len, bytes, wake_reader=reader.set, wake_writer=print)
     rounds = 3000
 
     def produce() -> None:
-        put = buffer.writer(bytes)
         for _ in range(rounds):
-            put(b"x")
+            buffer.fill(iter((b"x",)))
             # Nothing follows that could wake the reader in its stead.
             assert taken.wait(5)
 
