@@ -8,7 +8,14 @@ from streamkit.bridge import iterate_from_thread, iterate_in_threadpool, iterate
 from streamkit.encoders import Encoder
 from streamkit.encoders.multipart import MultipartPart
 from streamkit.encoders.sse import ServerSentEvent
-from streamkit.errors import BodyCut, SendTimeout, SourceError, StreamKitError, StreamStopped
+from streamkit.errors import (
+    BodyCut,
+    GraceExceeded,
+    SendTimeout,
+    SourceError,
+    StreamKitError,
+    StreamStopped,
+)
 from streamkit.formats import (
     CSVStreamingResponse,
     JSONArrayStreamingResponse,
@@ -45,6 +52,7 @@ from streamkit.objectstore import ObjectStoreSource
 from streamkit.producers import stream_limiter
 from streamkit.responses import StreamingResponse
 from streamkit.sender import StreamOutcome
+from streamkit.shutdown import Shutdown, graceful_shutdown
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, SourceInfo
 
 __all__ = [
@@ -61,6 +69,7 @@ __all__ = [
     "FileStreamingResponse",
     "GIFStreamingResponse",
     "GZIPStreamingResponse",
+    "GraceExceeded",
     "HTMLStreamingResponse",
     "JPEGStreamingResponse",
     "JSONArrayStreamingResponse",
@@ -81,6 +90,7 @@ __all__ = [
     "SVGStreamingResponse",
     "SendTimeout",
     "ServerSentEvent",
+    "Shutdown",
     "SourceError",
     "SourceInfo",
     "StreamKitError",
@@ -96,6 +106,7 @@ __all__ = [
     "ZipMember",
     "async_file_chunks",
     "file_chunks",
+    "graceful_shutdown",
     "iterate_from_thread",
     "iterate_in_threadpool",
     "iterate_writes",

@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import uvicorn
 
         from streamkit.demo.app import app
+        from streamkit.demo.record import PlannedFailure
     except ModuleNotFoundError as exc:
         sys.exit(f"streamkit: the demo needs {exc.name}: pip install 'streamkit[demo]'")
     listener = _listen(options.host, options.port)
@@ -30,14 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"streamkit demo on http://{name}:{port}/ (Ctrl+C stops it)", flush=True)
     # Seconds that open streams may go on after Ctrl+C.
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
-    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
+    # Streams that go on longer are cancelled, and those that the page makes fail are meant to.
+    expected = (asyncio.CancelledError, PlannedFailure)
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda note: not (note.exc_info and isinstance(note.exc_info[1], expected))
+    )
     with listener, suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
-
-
-def _is_no_cancellation(record: logging.LogRecord) -> bool:
-    # Streams that go on longer are cancelled, which is no failure that needs a traceback.
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -19,11 +19,11 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from time import monotonic
 from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.from_thread
+from anyio import current_time
 
 from streamkit import backend
 from streamkit.buffer import Quick, ThreadSignal
@@ -54,6 +54,8 @@ logger = logging.getLogger("streamkit")
 _SIZED = frozenset({str, bytes})
 # Turns of the loop that each bring an item until more are taken to follow.
 GROWING_TURNS = 4
+# Seconds by which the clock of a loop counts: uvloop rounds to them, and wakes up that much early.
+TICK = 0.001
 
 
 def _identity(item: Any) -> Any:
@@ -91,6 +93,9 @@ class Stream(AsyncIterator[T], Generic[T]):
         self.work = Work(encode, finish, measure, max_buffer, quick)
         self.started = False
         self._closed = False
+        self._interrupted = False
+        # Seconds the content's cleanup may take, and when they are over.
+        self._allowed = self._until = math.inf
         self._items: AsyncGenerator[T, None] | None = None
 
     def start(self) -> None:
@@ -136,12 +141,19 @@ class Stream(AsyncIterator[T], Generic[T]):
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until something is there or the end is reached; False after `timeout` seconds."""
-        until = math.inf if timeout is None else monotonic() + timeout
-        while self.producer.buffer.is_idle():
-            left = None if timeout is None else max(0.0, until - monotonic())
-            if not await self.signal.wait(left) and monotonic() >= until:
+        until = math.inf if timeout is None else current_time() + timeout
+        while self.producer.buffer.is_idle() and not self._interrupted:
+            left = None if timeout is None else max(0.0, until - current_time())
+            if not await self.signal.wait(left) and current_time() + TICK > until:
                 return not self.idle
+        self._interrupted = False
         return True
+
+    def interrupt(self) -> None:
+        """Let the one who waits, or will wait next, go on although nothing has come."""
+        self._interrupted = True
+        if self.started:
+            self.signal.set()
 
     def take(self, most: int | None = None) -> list[T]:
         """All items that are ready, or the first `most` of them."""
@@ -156,18 +168,25 @@ class Stream(AsyncIterator[T], Generic[T]):
         if not self.started:
             self.start()
         if not self.finished:
-            self.producer.stop()
-            await self._wait_closed(math.inf if timeout is None else timeout)
+            self.hurry(math.inf if timeout is None else timeout)
+            await self._wait_closed()
 
-    async def _wait_closed(self, timeout: float) -> None:
-        until = monotonic() + timeout
+    def hurry(self, timeout: float) -> None:
+        """Stop the producer; `aclose()` waits `timeout` more seconds, at most."""
+        if current_time() + timeout < self._until:
+            self._allowed, self._until = timeout, current_time() + timeout
+        if self.started and not self.finished:
+            self.producer.stop()
+            self.signal.set()
+
+    async def _wait_closed(self) -> None:
         cancellation: BaseException | None = None
         with anyio.CancelScope(shield=True):
             while not self.finished:
-                left = until - monotonic()
+                left = self._until - current_time()
                 if left <= 0:
                     self.producer.kill()
-                    logger.error("the content's cleanup took more than %s seconds", timeout)
+                    logger.error("the content's cleanup took more than %s seconds", self._allowed)
                     break
                 self.take()
                 if self.idle:

@@ -52,8 +52,10 @@ class Buffer(Generic[T]):
 
     >>> buffer = Buffer(6, len, str.encode, wake_reader=print, wake_writer=print)
     >>> items = iter(["ab", "cd", "ef"])
-    >>> buffer.fill(items), buffer.take(), buffer.fill(items), buffer.take()
-    (True, [b'ab', b'cd'], False, [b'ef'])
+    >>> while buffer.fill(items):
+    ...     print(buffer.take())
+    [b'ab', b'cd']
+    [b'ef']
     """
 
     __slots__ = (

@@ -2,6 +2,7 @@
 
     StreamKitError
     ├── SendTimeout        (TimeoutError)     a client took nothing for `send_timeout` seconds
+    ├── GraceExceeded      (TimeoutError)     a stream outlived its app's `graceful_shutdown`
     ├── SourceError       (OSError)          a source gave fewer or more bytes than it said
     ├── StreamStopped      (BrokenPipeError)  a writer goes on after its reader has left
     └── BodyCut            (ConnectionError)  testing: the app cut a body before its end
@@ -11,7 +12,14 @@ Bad arguments are plain `TypeError` and `ValueError`, raised where they are pass
 
 from __future__ import annotations
 
-__all__ = ["BodyCut", "SendTimeout", "SourceError", "StreamKitError", "StreamStopped"]
+__all__ = [
+    "BodyCut",
+    "GraceExceeded",
+    "SendTimeout",
+    "SourceError",
+    "StreamKitError",
+    "StreamStopped",
+]
 
 
 class StreamKitError(Exception):
@@ -24,6 +32,13 @@ class SendTimeout(StreamKitError, TimeoutError):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the client took nothing for send_timeout={seconds} seconds")
         self.seconds = seconds
+
+
+class GraceExceeded(StreamKitError, TimeoutError):
+    """A stream was still open when the grace of `graceful_shutdown` was over, so it was cut."""
+
+    def __init__(self) -> None:
+        super().__init__("the app shut down before the stream was at its end")
 
 
 class SourceError(StreamKitError, OSError):

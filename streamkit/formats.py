@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, Unpack
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar, Unpack
 
 from pydantic import TypeAdapter
 from starlette.background import BackgroundTask
@@ -16,6 +17,7 @@ from streamkit.encoders.jsonlines import JSONLinesEncoder
 from streamkit.encoders.multipart import MultipartEncoder
 from streamkit.encoders.sse import SSEEncoder
 from streamkit.http.byteranges import multipart_type
+from streamkit.openapi import EventSchema, Responses
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
 __all__ = [
@@ -47,6 +49,7 @@ class _JSONItems(StreamingResponse, Generic[T]):
     options = JSONOptions
     dumps: Callable[[Any], bytes | str] | None = None
     nan: Literal["null", "error"] = "null"
+    item_type: ClassVar[Any] = Any
     item_adapter: ClassVar[TypeAdapter[Any] | None] = None
 
     if TYPE_CHECKING:
@@ -72,29 +75,31 @@ class _JSONItems(StreamingResponse, Generic[T]):
             if isinstance(item, TypeVar):
                 return super().__class_getitem__(item)
             name = f"{cls.__name__}[{getattr(item, '__name__', item)}]"
-            return type(
-                name, (cls,), {"item_adapter": TypeAdapter(item), "__module__": cls.__module__}
-            )
+            typed = {"item_type": item, "item_adapter": TypeAdapter(item)}
+            return type(name, (cls,), {**typed, "__module__": cls.__module__})
 
     def json_options(self) -> dict[str, Any]:
         """The arguments of the encoder."""
         return {"adapter": self.item_adapter, "nan": self.nan}
 
     @classmethod
-    def openapi(cls) -> dict[str, Any]:
-        """What to pass as `responses={200: ...}`, for a schema of the items in /openapi.json."""
-        schema = cls.item_adapter.json_schema(mode="serialization") if cls.item_adapter else {}
-        return {
-            "description": "A stream of items",
-            "content": {cls.media_type: _items(cls, schema)},
-        }
+    def openapi(cls, *, media_type: str | None = None, source: bool = False) -> Responses:
+        """As `StreamingResponse.openapi`, with the schema of the items.
 
+        A stream of items is told as an array of them, as OpenAPI 3.2 reads a sequential media
+        type: its `itemSchema` is not valid in FastAPI's documents, which are of 3.1.
+        """
+        described = super().openapi(media_type=media_type, source=source)
+        (body,) = described[200]["content"].values()
+        body["schema"] = {"type": "array"}
+        # FastAPI puts its models, nested and recursive ones too, into the document's components.
+        described[200]["model"] = GenericAlias(list, (cls._item_schema(),))
+        return described
 
-def _items(cls: type[_JSONItems[Any]], schema: dict[str, Any]) -> dict[str, Any]:
-    if issubclass(cls, JSONArrayStreamingResponse):
-        return {"schema": {"type": "array", "items": schema}}
-    # `itemSchema` is of OpenAPI 3.2; FastAPI writes it into its documents of 3.1 as well.
-    return {"schema": {"type": "string"}} | ({"itemSchema": schema} if schema else {})
+    @classmethod
+    def _item_schema(cls) -> Any:
+        """The type whose JSON schema is that of one item."""
+        return cls.item_type
 
 
 class JSONLinesStreamingResponse(_JSONItems[T]):
@@ -135,11 +140,20 @@ class JSONArrayStreamingResponse(_JSONItems[T]):
         return JSONArrayEncoder(self.option("dumps"), **self.json_options())
 
 
+class SSEOptions(JSONOptions, total=False):
+    """What event streams add to the class attributes."""
+
+    farewell: object
+
+
 class SSEStreamingResponse(_JSONItems[T]):
     """Streams server-sent events, `text/event-stream` (WHATWG HTML §9.2).
 
     Items are `ServerSentEvent`, `str` (sent as data), bytes (an encoded event, passed through),
     the event objects of FastAPI and sse-starlette, or anything else, which becomes JSON data.
+
+    `farewell` is an event for the clients of an app that shuts down, by `graceful_shutdown`; the
+    stream ends with it, and browsers reconnect, to whoever answers then.
 
     A comment goes out as soon as the headers do, and after `keep_alive` (15.0) seconds of
     silence. The headers wait `first_chunk_timeout` (0.05) seconds for an exception that can still
@@ -151,8 +165,26 @@ class SSEStreamingResponse(_JSONItems[T]):
     """
 
     media_type = "text/event-stream"
+    options = SSEOptions
     keep_alive = 15.0
     first_chunk_timeout = 0.05
+    farewell: object = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            content: Iterable[object] | AsyncIterable[object],
+            status_code: int = 200,
+            headers: Mapping[str, str] | None = None,
+            media_type: str | None = None,
+            background: BackgroundTask | None = None,
+            *,
+            filename: str | None = None,
+            content_disposition_type: str = "attachment",
+            on_close: OnClose | None = None,
+            **options: Unpack[SSEOptions],
+        ) -> None: ...
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
         super().init_headers(headers)
@@ -161,6 +193,16 @@ class SSEStreamingResponse(_JSONItems[T]):
 
     def make_encoder(self) -> Encoder[Any]:
         return SSEEncoder(self.option("dumps"), **self.json_options())
+
+    def _checked_encoder(self) -> Encoder[Any]:
+        if self.farewell is not None:
+            # It need not be of the type of the items.
+            self._farewell = SSEEncoder(self.option("dumps"), nan=self.nan).encode(self.farewell)
+        return super()._checked_encoder()
+
+    @classmethod
+    def _item_schema(cls) -> Any:
+        return Annotated[cls.item_type, EventSchema(typed=cls.item_adapter is not None)]
 
 
 def last_event_id(request: HTTPConnection) -> str | None:

@@ -17,6 +17,7 @@ from typing import Unpack
 
 from starlette.background import BackgroundTask
 
+from streamkit.openapi import Responses
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
 __all__ = [
@@ -217,6 +218,11 @@ class FileStreamingResponse(StreamingResponse):
             on_close=on_close,
             **limits,
         )
+
+    @classmethod
+    def openapi(cls, *, media_type: str | None = None, source: bool = True) -> Responses:
+        """As `StreamingResponse.openapi`, for what is always a source; any type unless given."""
+        return super().openapi(media_type=media_type, source=source)
 
 
 def _guess_type(name: str) -> str:

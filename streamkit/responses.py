@@ -27,6 +27,7 @@ from streamkit.http.plan import Plan, plan
 from streamkit.openapi import Responses, describe
 from streamkit.producers import Producer, TaskProducer
 from streamkit.sender import Limits, Sender, Start, StreamOutcome
+from streamkit.shutdown import forget, register
 from streamkit.sources import ByteSource, SourceInfo
 
 __all__ = ["OnClose", "ResponseOptions", "StreamOutcome", "StreamingResponse"]
@@ -101,7 +102,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     error_detail: Callable[[Exception], str | None] | None = None
     on_close: OnClose | None = None
     options: ClassVar[type] = ResponseOptions
-    _keep_alive = b""
+    _keep_alive = _farewell = b""
     _error_frame: Callable[[str, str | None], bytes]
 
     def __init__(
@@ -284,13 +285,17 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             if "http.response.pathsend" in scope.get("extensions", {}):
                 self._delivery.offer_path()
             start = self._start_planned
-        sender = Sender(scope, receive, send, start, self._limits(), self._frame)
-        outcome, raised = await sender.run(stream)
-        for each in (stream, *self._displaced):
-            try:
-                await each.aclose(self.cleanup_timeout)
-            except BaseException as exc:
-                raised = raised or exc
+        sender = Sender(stream, scope, receive, send, start, self._limits(), self._frame)
+        register(sender)
+        try:
+            outcome, raised = await sender.run()
+            for each in (stream, *self._displaced):
+                try:
+                    await each.aclose(self.cleanup_timeout)
+                except BaseException as exc:
+                    raised = raised or exc
+        finally:
+            forget(sender)
         await self._tell(_with_cleanup_error(outcome, stream.error))
         if raised is not None:
             raise raised
@@ -324,7 +329,11 @@ class StreamingResponse(starlette.responses.StreamingResponse):
 
     def _limits(self) -> Limits:
         return Limits(
-            self.first_chunk_timeout, self.send_timeout, self.keep_alive, self._keep_alive
+            self.first_chunk_timeout,
+            self.send_timeout,
+            self.keep_alive,
+            self._keep_alive,
+            self._farewell,
         )
 
     async def _tell(self, outcome: StreamOutcome) -> None:

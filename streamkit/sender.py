@@ -9,12 +9,14 @@ from time import monotonic
 from typing import Any, Literal, NamedTuple, NoReturn
 
 import anyio
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from streamkit import backend
 from streamkit.bridge import Stream
-from streamkit.errors import SendTimeout
+from streamkit.errors import GraceExceeded, SendTimeout
+from streamkit.shutdown import Connection
 
 __all__ = ["Sender", "StreamOutcome"]
 
@@ -36,9 +38,9 @@ class StreamOutcome:
 
     `reason`: "complete", "disconnect" (the client left), "error" (the content, or its encoding,
     raised), "timeout" (the client took nothing for `send_timeout` seconds) or "cancelled" (the
-    server or a scope around the response cancelled it). `bytes_sent`: bytes of the body handed to
-    the server. `duration`: seconds. `error`: the exception behind it, or what the content's
-    cleanup raised.
+    server, a scope around the response or `graceful_shutdown` cancelled it). `bytes_sent`: bytes
+    of the body handed to the server. `duration`: seconds. `error`: the exception behind it, or
+    what the content's cleanup raised.
 
         StreamOutcome("complete", bytes_sent=11, duration=0.25, error=None)
     """
@@ -50,12 +52,13 @@ class StreamOutcome:
 
 
 class Limits(NamedTuple):
-    """What a sender keeps to: seconds, and the bytes that end a silence."""
+    """What a sender keeps to: seconds, and the bytes that end a silence, or the stream."""
 
     first_chunk_timeout: float | None
     send_timeout: float | None
     keep_alive: float | None
     keep_alive_chunk: bytes
+    farewell: bytes
 
 
 class Start(NamedTuple):
@@ -75,6 +78,7 @@ class Sender:
 
     def __init__(
         self,
+        stream: Stream[bytes],
         scope: Scope,
         receive: Receive,
         send: Send,
@@ -82,53 +86,77 @@ class Sender:
         limits: Limits,
         frame: Callable[[BaseException], bytes],
     ) -> None:
+        self._stream = stream
         self._frame = frame
         self._receive = receive
         self._raw_send = send
         self._start = start
         self._limits = limits
         self._is_http = scope["type"] == "http"
+        self.connection = _connection(scope)
         self._is_head = scope.get("method") == "HEAD"
         version = scope.get("asgi", {}).get("spec_version", "2.0")
         self._raises_disconnect = tuple(map(int, version.split("."))) >= (2, 4)
         self._began = monotonic()
         self._watcher: backend.Task | None = None
-        self._scope: anyio.CancelScope
+        self._scope = anyio.CancelScope()
         self._started = False
         self._ending = False
         self._complete = False
+        self._says_farewell = False
+        self._cut_after: float | None = None
         self.bytes_sent = 0
 
-    async def run(self, stream: Stream[bytes]) -> tuple[StreamOutcome, BaseException | None]:
+    def shut_down(self) -> None:
+        """End the stream with its farewell, if it has one."""
+        if self._limits.farewell:
+            self._says_farewell = True
+            self._stream.interrupt()
+
+    def cut(self, closing: float) -> None:
+        """End at once, as by an error; the content has `closing` seconds to be closed."""
+        self._cut_after = closing
+        self._scope.cancel()
+        self._stream.hurry(closing)
+
+    async def run(self) -> tuple[StreamOutcome, BaseException | None]:
         """Send it all; the outcome, and what the response is to raise. Leaves the stream open."""
-        reason: Reason = "complete"
-        error: BaseException | None = None
-        raised: BaseException | None = None
+        reason, error, raised = await self._run()
+        return StreamOutcome(reason, self.bytes_sent, monotonic() - self._began, error), raised
+
+    async def _run(self) -> tuple[Reason, BaseException | None, BaseException | None]:
         try:
-            with anyio.CancelScope() as self._scope:
+            with self._scope:
                 if self._is_head and (start := self._start()) is not None:
                     await self._send_head(start.message)
                 else:
-                    await self._send_stream(stream)
-            if not self._complete:
-                reason = "disconnect"
+                    await self._send_stream(self._stream)
         except _Left as exc:
-            reason, error = "disconnect", exc.__cause__
-            if self._raises_disconnect:
-                raised = ClientDisconnect()
-                raised.__cause__ = error
+            return "disconnect", exc.__cause__, self._disconnected(exc.__cause__)
         except SendTimeout as exc:
-            reason, error = "timeout", (raised := exc)
+            return "timeout", exc, exc
         except anyio.get_cancelled_exc_class() as exc:
-            reason, error = "cancelled", (raised := exc)
+            return "cancelled", exc, exc
         except BaseException as exc:
-            reason, error = "error", (raised := exc)
-            if self._started:
-                await self._spoil(exc)
+            await self._spoil(exc)
+            return "error", exc, exc
         finally:
             if self._watcher is not None:
                 self._watcher.cancel()
-        return StreamOutcome(reason, self.bytes_sent, monotonic() - self._began, error), raised
+        if self._complete:
+            return ("cancelled" if self._says_farewell else "complete"), None, None
+        if self._cut_after is None:
+            return "disconnect", None, None
+        cut = GraceExceeded()
+        await self._spoil(cut)
+        return "cancelled", cut, None if self._started else HTTPException(503)
+
+    def _disconnected(self, cause: BaseException | None) -> BaseException | None:
+        if not self._raises_disconnect:
+            return None
+        error = ClientDisconnect()
+        error.__cause__ = cause
+        return error
 
     async def _send_head(self, start: Message) -> None:
         await self._send(start)
@@ -139,11 +167,14 @@ class Sender:
         stream.start()
         await self._first_chunk(stream)
         most = 1 if self._watcher is not None else None
-        while not self._complete:
-            finished = stream.finished
+        # A stream that was cut is stopped, and its end isn't the content's.
+        while not self._complete and self._cut_after is None:
+            finished = stream.finished or self._says_farewell
             # A first chunk that was waited for goes alone: it is what the client waits for.
             chunks = stream.take(None if finished else most)
             most = None
+            if self._says_farewell:
+                chunks.append(self._limits.farewell)
             if finished and stream.error is not None and not (chunks or self._started):
                 raise _failure(stream.error)
             if not self._started:
@@ -247,16 +278,26 @@ class Sender:
         trailers help where something between touches the chunk (GZipMiddleware) or passes over
         what isn't bytes (granian).
         """
+        if not self._started:
+            return
         poison = _Unsendable(error)
         chunk: Message = {"type": "http.response.body", "body": poison, "more_body": True}
         trailers: Message = {"type": "http.response.trailers", "headers": poison}
-        with anyio.move_on_after(SPOIL_TIMEOUT):
+        with anyio.move_on_after(self._cut_after or SPOIL_TIMEOUT):
             for message in (chunk, trailers):
                 try:
                     await self._raw_send(message)
                 except (Exception, anyio.get_cancelled_exc_class()):
                     # The stream's own error is raised next, whatever became of this.
                     logger.debug("the body was cut", exc_info=True)
+
+
+def _connection(scope: Scope) -> Connection:
+    client, server = scope.get("client"), scope.get("server")
+    if not client or not server or server[1] is None:
+        return None
+    # granian's ports are strings.
+    return (client[0], int(client[1])), (server[0], int(server[1]))
 
 
 def _failure(error: BaseException) -> BaseException:

@@ -18,19 +18,19 @@ PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 # The table of docs/architecture.md. A package stands for all of its modules.
 FLOORS = [
     ["errors"],
-    ["encoders", "http"],
+    ["encoders", "http", "openapi"],
     ["backend", "buffer", "pagecache"],
-    ["producers", "bridge", "adapters", "sources", "objectstore"],
+    ["producers", "bridge", "adapters", "sources", "objectstore", "shutdown"],
     ["delivery", "content", "sender", "responses", "archives"],
-    ["media", "formats", "testing", "checks", "encoder_checks"],
+    ["media", "formats", "testing"],
     ["demo", "__main__"],
 ]
 # Floors of packages that are pure: no framework, no event loop, no threads, no I/O, no clock.
-PURE = ["encoders", "http"]
+PURE = ["encoders", "http", "openapi"]
 IMPURE = {"anyio", "asyncio", "fastapi", "selectors", "socket", "starlette", "threading", "time"}
-# Where threads are known of; `pagecache` has a read buffer for each, `encoder_checks` encodes
-# on one that it starts.
-THREADING = {"buffer", "producers", "bridge", "pagecache", "encoder_checks"}
+# Where threads are known of; `pagecache` has a read buffer for each, `shutdown` asks for the main
+# one, `testing.encoders` encodes on one that it starts.
+THREADING = {"buffer", "producers", "bridge", "pagecache", "shutdown", "testing.encoders"}
 
 
 def read_sources() -> dict[str, str]:

@@ -15,6 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamkit import (
+    BodyCut,
     FileStreamingResponse,
     JSONLinesStreamingResponse,
     PlainTextStreamingResponse,
@@ -23,7 +24,7 @@ from streamkit import (
     ZipMember,
     ZIPStreamingResponse,
 )
-from streamkit.testing import BodyCut, StreamClient, fetch, stream
+from streamkit.testing import StreamClient, fetch, stream
 
 pytestmark = pytest.mark.anyio
 

@@ -19,6 +19,7 @@ from anyio.lowlevel import checkpoint
 
 from streamkit import StreamingResponse, StreamOutcome, iterate_in_threadpool, stream_limiter
 from streamkit.testing import fetch, stream
+from tests.versions import ANYIO
 
 pytestmark = pytest.mark.anyio
 
@@ -356,7 +357,11 @@ async def test_an_async_generator_that_blocks_lets_others_run_though_its_client_
     assert ticks > 20
 
 
-async def test_of_a_thousand_sleeping_streams_all_get_a_first_item_before_any_a_fourth() -> None:
+async def test_of_a_thousand_sleeping_streams_all_get_a_first_item_before_any_a_fourth(
+    anyio_backend_name: str,
+) -> None:
+    if ANYIO < (4, 14, 2) and anyio_backend_name == "asyncio":
+        pytest.skip("asyncio's limiter, before anyio 4.14.2, calls free what it has promised")
     counts = [0] * 1000
     fewest_at_a_fourth: int | None = None
     all_wait = threading.Event()
@@ -365,7 +370,7 @@ async def test_of_a_thousand_sleeping_streams_all_get_a_first_item_before_any_a_
         # Who has not asked for a thread yet has no claim to a share.
         all_wait.wait(30)
         for _ in range(4):
-            time.sleep(0.05)
+            time.sleep(0.02)
             yield b"x"
 
     async def read(number: int) -> None:

@@ -20,9 +20,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from streamkit import SendTimeout, StreamingResponse, StreamOutcome
+from streamkit import BodyCut, SendTimeout, StreamingResponse, StreamOutcome
 from streamkit.sources import ByteSource, SourceInfo
-from streamkit.testing import BodyCut, fetch, stream
+from streamkit.testing import fetch, stream
 
 pytestmark = pytest.mark.anyio
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import math
@@ -37,16 +38,18 @@ from streamkit import (
     StreamOutcome,
     last_event_id,
 )
-from streamkit.encoder_checks import check_encoder
 from streamkit.encoders.csv import CSVEncoder
 from streamkit.encoders.jsonarray import JSONArrayEncoder
 from streamkit.encoders.jsonlines import JSONLinesEncoder
 from streamkit.encoders.multipart import MultipartEncoder
 from streamkit.encoders.sse import SSEEncoder
 from streamkit.encoders.text import TextEncoder
-from streamkit.testing import FetchedResponse, fetch, stream
+from streamkit.testing import FetchedResponse, check_encoder, fetch, stream, virtual_time
+from tests.conftest import BACKENDS
 
 pytestmark = pytest.mark.anyio
+
+ASYNCIO, UVLOOP, TRIO = BACKENDS
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 PATIENCE = 10.0
@@ -265,49 +268,6 @@ def test_a_class_of_items_has_a_name_and_keeps_its_options() -> None:
     assert Mine([]).nan == "error"
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        (
-            JSONLinesStreamingResponse,
-            {"application/jsonl": {"schema": {"type": "string"}, "itemSchema": ...}},
-        ),
-        (JSONArrayStreamingResponse, {"application/json": {"schema": {"type": "array"}}}),
-        (SSEStreamingResponse, {"text/event-stream": {"schema": {"type": "string"}}}),
-    ],
-)
-async def test_openapi_documents_the_items(kind: Any, expected: Any) -> None:
-    app = FastAPI()
-
-    @app.get("/", response_class=kind[Item], responses={200: kind[Item].openapi()})
-    def items() -> Iterator[Any]:
-        yield {"name": "tea", "unitPrice": "2.50"}
-
-    document = json.loads((await fetch(app, "/openapi.json")).body)
-    content = document["paths"]["/"]["get"]["responses"]["200"]["content"]
-    (media_type,) = expected
-    assert set(content) == {media_type}
-    assert content[media_type]["schema"]["type"] == expected[media_type]["schema"]["type"]
-    described = content[media_type].get("itemSchema") or content[media_type]["schema"]["items"]
-    assert set(described["properties"]) == {"name", "unitPrice"}
-
-
-@every_format
-async def test_openapi_is_valid_with_the_class(kind: Any, item: Any, body: bytes) -> None:
-    validator = pytest.importorskip("openapi_spec_validator")
-    app = FastAPI()
-    extra: dict[int | str, Any] = {200: kind.openapi()} if hasattr(kind, "openapi") else {}
-
-    @app.get("/", response_class=kind, responses=extra)
-    def items() -> Iterator[Any]:
-        yield item
-
-    document = json.loads((await fetch(app, "/openapi.json")).body)
-    validator.validate(document)
-    content = document["paths"]["/"]["get"]["responses"]["200"]["content"]
-    assert set(content) == {kind.media_type}
-
-
 # what is no stream of items
 
 
@@ -522,21 +482,34 @@ async def test_the_first_event_goes_out_at_once() -> None:
             assert await anext(client) == b"data: ready\n\n"
 
 
-async def test_a_comment_ends_every_silence() -> None:
+@pytest.mark.parametrize("anyio_backend", [ASYNCIO, TRIO])
+async def test_a_comment_ends_every_silence_of_15_seconds() -> None:
+    with virtual_time():
+        async with stream(SSEStreamingResponse(ready_then_silent())) as client:
+            chunks = [await anext(client) for _ in range(3)]
+
+    assert chunks == [b"data: ready\n\n", b": keep-alive\n\n", b": keep-alive\n\n"]
+    # Not a word while events flow: the first comment is as late as was asked for.
+    assert [chunk.at for chunk in chunks] == pytest.approx([0, 15, 30], abs=PATIENCE)
+
+
+@pytest.mark.parametrize("anyio_backend", [UVLOOP])
+async def test_a_comment_ends_every_silence_in_real_time() -> None:
     with anyio.fail_after(PATIENCE):
         async with stream(SSEStreamingResponse(ready_then_silent(), keep_alive=0.05)) as client:
             chunks = [await anext(client) for _ in range(3)]
 
     assert chunks == [b"data: ready\n\n", b": keep-alive\n\n", b": keep-alive\n\n"]
-    # Not a word while events flow: the first comment is as late as was asked for.
     assert chunks[1].at - chunks[0].at > 0.04
 
 
+@pytest.mark.parametrize("anyio_backend", [ASYNCIO, TRIO])
 async def test_keep_alives_can_be_turned_off() -> None:
-    async with stream(SSEStreamingResponse(ready_then_silent(), keep_alive=None)) as client:
-        assert await anext(client) == b"data: ready\n\n"
-        with anyio.move_on_after(0.1):
-            assert await anext(client) is None
+    with virtual_time():
+        async with stream(SSEStreamingResponse(ready_then_silent(), keep_alive=None)) as client:
+            assert await anext(client) == b"data: ready\n\n"
+            with anyio.move_on_after(3600):
+                assert await anext(client) is None
 
 
 async def test_silent_streams_of_events_take_no_thread() -> None:
@@ -926,6 +899,16 @@ class BoundToAThread(Good):
         return b"%d\n" % self.local.count
 
 
+class DiesOnAnotherThread(Good):
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+    def encode(self, item: Any) -> Any:
+        if threading.get_ident() != self.thread:
+            raise RuntimeError("made on another thread")
+        return b"%d\n" % item
+
+
 class LooksAtTheClock(Good):
     def encode(self, item: Any) -> Any:
         return b"%d\n" % (time.time() > item)
@@ -973,6 +956,10 @@ ONE = Good()
         (SharesBetweenStreams, r"and b'other\n' with two streams at the same time"),
         (CountsKeepAlives, r"item 1 gave b'1:1\n' at first, and b'2:1\n' after a keep-alive"),
         (BoundToAThread, r"item 1 gave b'1\n' at first, and b'11\n' on another thread"),
+        (
+            DiesOnAnotherThread,
+            "must return bytes, and raised RuntimeError('made on another thread')",
+        ),
         (ChangingKeepAlive, "keep_alive() must give the same bytes at any time"),
         (EmptyKeepAlive, "keep_alive() must give what readers ignore, and gave nothing"),
         (DiesOfSurrogates, "must return bytes, and raised UnicodeEncodeError"),
@@ -996,6 +983,18 @@ def test_the_check_catches_a_broken_encoder(make: Any, complaint: str, anyio_bac
     assert complaint in str(caught.value)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+def test_the_check_of_an_encoder_leaves_the_garbage_collector_as_it_was(anyio_backend: str) -> None:
+    gc.disable()
+    try:
+        check_encoder(Good, [1, 2])
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    check_encoder(Good, [1, 2])
+    assert gc.isenabled()
+
+
 # the examples of the documentation
 
 
@@ -1010,7 +1009,7 @@ async def test_the_example_of_json_lines() -> None:
     assert read_lines(response.body)[0] == {"name": "Plumbus", "price": "19.99"}
     document = json.loads((await fetch(example("json_lines"), "/openapi.json")).body)
     content = document["paths"]["/items"]["get"]["responses"]["200"]["content"]
-    assert content["application/jsonl"]["itemSchema"]["title"] == "Item"
+    assert content["application/jsonl"]["schema"]["items"] == {"$ref": "#/components/schemas/Item"}
 
 
 async def test_the_example_of_server_sent_events() -> None:

@@ -22,12 +22,11 @@ import anyio
 import pytest
 
 from streamkit import StreamingResponse
-from streamkit.checks import check_source
 from streamkit.errors import SourceError
 from streamkit.objectstore import ObjectStoreSource
 from streamkit.pagecache import READ_SIZE
 from streamkit.sender import StreamOutcome
-from streamkit.testing import FetchedResponse, fetch, stream
+from streamkit.testing import FetchedResponse, check_source, fetch, stream
 from tests.server import wait_for
 
 obstore = pytest.importorskip("obstore", reason="obstore is not installed")

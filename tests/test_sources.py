@@ -31,11 +31,10 @@ from streamkit import (
     iterate_in_threadpool,
     pagecache,
 )
-from streamkit.checks import check_source
 from streamkit.http.ranges import parse_range
 from streamkit.pagecache import READ_SIZE
 from streamkit.sources import is_seekable
-from streamkit.testing import FetchedResponse, fetch, stream
+from streamkit.testing import FetchedResponse, check_source, fetch, stream
 
 MODIFIED = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 # A few chunks of a file, and not a whole number of them.

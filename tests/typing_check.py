@@ -38,7 +38,14 @@ from streamkit import (
     split_lines,
     stream_limiter,
 )
-from streamkit.testing import Chunk, FetchedResponse, fetch, stream
+from streamkit.testing import (
+    Chunk,
+    FetchedResponse,
+    check_closed,
+    fetch,
+    stream,
+    virtual_time,
+)
 
 app = FastAPI()
 
@@ -51,6 +58,10 @@ async def chunks() -> AsyncIterator[bytes]:
     yield b"chunk"
 
 
+class Rows(JSONLinesStreamingResponse[dict[str, int]]):
+    nan = "error"
+
+
 # endpoints
 
 
@@ -58,6 +69,23 @@ async def chunks() -> AsyncIterator[bytes]:
 def logo() -> Iterator[bytes]:
     with open("logo.png", "rb") as file:
         yield from file_chunks(file)
+
+
+@app.get(
+    "/film",
+    response_class=FileStreamingResponse,
+    responses={
+        **FileStreamingResponse.openapi(media_type="video/mp4"),
+        404: {"description": "No film"},
+    },
+)
+def film() -> StreamingResponse:
+    return FileStreamingResponse("film.mp4")
+
+
+@app.get("/rows", response_class=Rows, responses=Rows.openapi())
+def typed_rows() -> Iterator[dict[str, int]]:
+    yield {"id": 1}
 
 
 @app.get("/report")
@@ -204,7 +232,8 @@ async def drive() -> None:
         async for chunk in client:
             assert_type(chunk, Chunk)
             assert_type(chunk.at, float)
-    response = await fetch(app, "/report", method="HEAD")
+    with virtual_time(), check_closed():
+        response = await fetch(app, "/report", method="HEAD")
     assert_type(response, FetchedResponse)
     assert_type(response.body, bytes)
 

@@ -24,7 +24,7 @@ app = FastAPI()
 @app.get(
     "/items",
     response_class=ItemsStreamingResponse,
-    responses={200: ItemsStreamingResponse.openapi()},
+    responses=ItemsStreamingResponse.openapi(),
 )
 def read_items():
     yield from items

@@ -1,0 +1,25 @@
+import subprocess
+
+from fastapi import FastAPI
+
+from streamkit import MP4StreamingResponse, file_chunks
+
+# Fragments can be played as they come; a plain MP4 has its index where it ends.
+COMMAND = "ffmpeg -v error -i film.mp4 -t 5 -movflags frag_keyframe+empty_moov -f mp4 -"
+
+app = FastAPI()
+
+
+class PreviewStreamingResponse(MP4StreamingResponse):
+    first_chunk_timeout = None  # ffmpeg takes its time to say whether it can
+
+
+@app.get("/preview.mp4", response_class=PreviewStreamingResponse)
+def preview():
+    with subprocess.Popen(COMMAND.split(), stdout=subprocess.PIPE) as ffmpeg:
+        try:
+            yield from file_chunks(ffmpeg.stdout)
+            if ffmpeg.wait() != 0:
+                raise RuntimeError("ffmpeg has failed")
+        finally:
+            ffmpeg.kill()
