@@ -92,7 +92,7 @@ class Stream(AsyncIterator[T], Generic[T]):
         self.producer = producer
         self.work = Work(encode, finish, measure, max_buffer, quick)
         self.started = False
-        self._closed = False
+        self._closed = self._handed_over = False
         self._interrupted = False
         # Seconds the content's cleanup may take, and when they are over.
         self._allowed = self._until = math.inf
@@ -105,6 +105,11 @@ class Stream(AsyncIterator[T], Generic[T]):
         self.started = True
         self.signal = backend.make_signal()
         self.producer.start(self.work, self.signal)
+
+    def hand_over(self) -> int:
+        """Leave the content to another stream over the same producer; its `max_buffer`."""
+        self.started = self._closed = self._handed_over = True
+        return self.work.max_buffer
 
     @property
     def idle(self) -> bool:
@@ -165,6 +170,8 @@ class Stream(AsyncIterator[T], Generic[T]):
         Cancelling the caller does not cut that short: the cancellation is raised afterwards.
         """
         self._closed = True
+        if self._handed_over:
+            return
         if not self.started:
             self.start()
         if not self.finished:

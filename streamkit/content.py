@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from inspect import isawaitable, iscoroutine, isfunction
@@ -24,6 +25,7 @@ def open_content(
 
     `charset` None says that `owner`, a class of which the errors speak, takes items, not bytes.
     """
+    _check_readable(content, owner)
     source = _source_of(content, charset or "utf-8")
     is_file = callable(getattr(content, "read", None))
     if charset is None and (source is not None or is_file):
@@ -54,6 +56,14 @@ def _source_of(content: Any, charset: str) -> ByteSource | None:
     if callable(getattr(content, "read", None)) and not is_async_file(content):
         return FileSource(content) if is_seekable(content) else None
     return None
+
+
+def _check_readable(content: Any, owner: str) -> None:
+    readable = getattr(content, "readable", None)
+    if isinstance(content, io.IOBase) and callable(readable) and not readable():
+        raise TypeError(
+            f"{owner} reads the files it is given, and {content!r} is open for writing only"
+        )
 
 
 def close_abandoned(content: Any) -> None:

@@ -319,6 +319,11 @@ class MultipartStreamingResponse(StreamingResponse):
             self.headers["content-type"] = typed.decode("latin-1")
 
     def make_encoder(self) -> Encoder[Any]:
+        if not str(self.media_type).startswith("multipart/"):
+            raise ValueError(
+                f"the media_type of a multipart response must be multipart/..., "
+                f"got {self.media_type!r}; part_media_type is the one of its parts"
+            )
         self._multipart = MultipartEncoder(
             self.part_media_type,
             None if self.boundary is None else self.boundary.encode("latin-1"),

@@ -11,7 +11,6 @@ import errno
 import os
 import struct
 import sys
-import threading
 
 __all__ = ["OPEN_FLAGS", "READ_SIZE", "open_cached", "read_cached"]
 
@@ -28,6 +27,7 @@ OPEN_FLAGS = (
 # openat2(2): its number is that of all architectures but alpha; RESOLVE_CACHED is Linux 5.12.
 _OPENAT2, _AT_FDCWD, _RESOLVE_CACHED = 437, -100, 0x20
 _HOW = struct.pack("QQQ", OPEN_FLAGS, 0, _RESOLVE_CACHED)
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
 class _Kernel:
@@ -35,18 +35,22 @@ class _Kernel:
 
     opens = sys.platform == "linux"
     syscall = ctypes.CDLL(None, use_errno=True).syscall if opens else None
-    reads = hasattr(os, "RWF_NOWAIT") and hasattr(os, "preadv")
-
-
-class _Scratch(threading.local):
-    """A read has to go somewhere before its length is known; one place a thread is enough."""
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(READ_SIZE))
+    reads = bool(_NOWAIT) and sys.implementation.name == "cpython"
 
 
 _kernel = _Kernel()
-_scratch = _Scratch()
+
+_PyBUF_WRITE = 0x200
+
+if sys.implementation.name == "cpython":
+    _api = ctypes.pythonapi
+    _new_bytes = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t)(
+        ("PyBytes_FromStringAndSize", _api)
+    )
+    _address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(("PyBytes_AsString", _api))
+    _view_of = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
+        ("PyMemoryView_FromMemory", _api)
+    )
 
 
 def open_cached(path: str) -> int | None:
@@ -67,9 +71,12 @@ def read_cached(fd: int, start: int, size: int) -> bytes | None:
     """Up to `size` bytes, if the page cache has some of them; None if a thread should read."""
     if not _kernel.reads:
         return None
-    view = _scratch.view[:size]
+    # Into bytes that nobody has seen yet, as the C API allows. From anything else they would have
+    # to be copied once more.
+    data: bytes = _new_bytes(None, size)
     try:
-        return bytes(view[: os.preadv(fd, [view], start, os.RWF_NOWAIT)])
+        count = os.preadv(fd, [_view_of(_address_of(data), size, _PyBUF_WRITE)], start, _NOWAIT)
     except OSError:
         # BlockingIOError for bytes that are not cached, EOPNOTSUPP where nobody can tell.
         return None
+    return data if count == size else data[:count]

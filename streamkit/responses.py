@@ -232,15 +232,17 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         if isinstance(opened, ByteSource):
             self._source, self._stream = opened, None
         else:
-            self._source, self._stream = None, self._encoded(opened, encoder)
+            own = isinstance(content, Stream) and not content.started
+            max_buffer = content.hand_over() if own else self.max_buffer
+            self._source, self._stream = None, self._encoded(opened, encoder, max_buffer)
 
-    def _encoded(self, producer: Producer, encoder: Encoder[Any]) -> Stream[bytes]:
+    def _encoded(self, producer: Producer, encoder: Encoder[Any], max_buffer: int) -> Stream[bytes]:
         return Stream(
             producer,
             encode=encoder.encode,
             finish=encoder.finish,
             measure=len,
-            max_buffer=self.max_buffer,
+            max_buffer=max_buffer,
             quick=encoder.quick if type(encoder) is TextEncoder else None,
         )
 
@@ -270,7 +272,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     def _delivered(self, decide: Callable[[SourceInfo], Plan]) -> Stream[bytes]:
         assert self._source is not None
         self._delivery = Delivery(self._source, decide)
-        return self._encoded(TaskProducer(self._delivery), TextEncoder())
+        return self._encoded(TaskProducer(self._delivery), TextEncoder(), self.max_buffer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._called:

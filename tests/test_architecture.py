@@ -28,9 +28,9 @@ FLOORS = [
 # Floors of packages that are pure: no framework, no event loop, no threads, no I/O, no clock.
 PURE = ["encoders", "http", "openapi"]
 IMPURE = {"anyio", "asyncio", "fastapi", "selectors", "socket", "starlette", "threading", "time"}
-# Where threads are known of; `pagecache` has a read buffer for each, `shutdown` asks for the main
+# Where threads are known of; `shutdown` asks for the main
 # one, `testing.encoders` encodes on one that it starts.
-THREADING = {"buffer", "producers", "bridge", "pagecache", "shutdown", "testing.encoders"}
+THREADING = {"buffer", "producers", "bridge", "shutdown", "testing.encoders"}
 
 
 def read_sources() -> dict[str, str]:

@@ -1,138 +1,74 @@
-"""The demo's live routes and its app. The index page shows the source of each as it stands."""
+"""The demo's app: the gallery, its live routes and the record of them."""
 
 from __future__ import annotations
 
-import io
-import random
-import time
-import zipfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from contextlib import asynccontextmanager
 
-import anyio
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.routing import APIRoute
 
 from streamkit import (
     FileStreamingResponse,
     HTMLStreamingResponse,
-    OctetStreamStreamingResponse,
     PlainTextStreamingResponse,
-    PNGStreamingResponse,
-    ZIPStreamingResponse,
-    iterate_writes,
+    ServerSentEvent,
+    SSEStreamingResponse,
+    last_event_id,
 )
-from streamkit.demo import items, seekable
-from streamkit.demo.files import CountedFiles
-from streamkit.demo.page import SCRIPT, examples, render_page
-from streamkit.demo.png import encode_png, paint_waves
+from streamkit.demo import items, live, race, seekable
+from streamkit.demo.page import STATIC, render_page
+from streamkit.demo.record import RecordedRoute, Wire, record
 
 __all__ = ["app"]
 
-MEGABYTE = 1_000_000
-SENTENCE = "Each of these words went out alone, as soon as it was there. "
-# Browsers then show text as it arrives, instead of gathering some to guess its type.
-NO_SNIFFING = {"x-content-type-options": "nosniff"}
+ROUTERS = [live.router, items.router, seekable.router, race.router]
+# Only these, whatever is asked for; the types don't depend on the system's table.
+TYPES = {".css": "text/css", ".js": "text/javascript"}
+FILES = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
 
 
-async def forbid_sniffing(response: Response) -> None:
-    """Add a header to what the yielding routes send."""
-    response.headers.update(NO_SNIFFING)
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """What holds while the app runs."""
+    yield
 
 
-counted_files = CountedFiles()
-app = FastAPI(title="streamkit demo", dependencies=[Depends(forbid_sniffing)])
+app = FastAPI(title="streamkit demo", lifespan=lifespan)
+app.add_middleware(Wire)
 
 
 @app.get("/", response_class=HTMLStreamingResponse, include_in_schema=False)
 def index(request: Request) -> Iterator[str]:
-    """This page."""
-    routes = [*items.router.routes, *seekable.router.routes, *app.routes]
-    yield from render_page(examples(routes), str(request.url.replace(query="")))
+    """The gallery."""
+    routes = [*(route for router in ROUTERS for route in router.routes), *app.routes]
+    shown = {r.path: r for r in routes if isinstance(r, APIRoute) and r.include_in_schema}
+    yield from render_page(shown.values(), str(request.url.replace(query="")), [RecordedRoute])
 
 
-@app.get("/page.js", include_in_schema=False)
-def script() -> FileStreamingResponse:
-    """What the page runs, revalidated each time."""
+@app.get("/static/{name}", include_in_schema=False)
+def static(name: str) -> FileStreamingResponse:
+    """A file of the page, revalidated each time."""
+    if name not in FILES:
+        raise HTTPException(404)
+    path = FILES[name]
     return FileStreamingResponse(
-        SCRIPT, media_type="text/javascript", headers={"cache-control": "no-cache"}
+        path, media_type=TYPES[path.suffix], headers={"cache-control": "no-cache"}
     )
 
 
-app.include_router(items.router)
-app.include_router(seekable.router)
+@app.get("/record", response_class=SSEStreamingResponse, include_in_schema=False)
+async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
+    """The record, for the page: its one EventSource."""
+    async for event in record.events(last_event_id(request)):
+        yield event
 
 
-@app.get("/drawing.png", response_class=PNGStreamingResponse)
-def drawing() -> Iterator[bytes]:
-    """A picture that is drawn while it is sent, a line of pixels at a time."""
-    for chunk in encode_png(320, 200, paint_waves(320, 200)):
-        time.sleep(0.01)
-        yield chunk
-
-
-@app.get("/lines", response_class=PlainTextStreamingResponse)
-def lines() -> Iterator[str]:
-    """Lines from a plain def generator, which may block: it runs on a worker thread."""
-    for number in range(1, 21):
-        yield f"line {number} of 20\n"
-        time.sleep(0.1)
-
-
-@app.get("/tokens", response_class=PlainTextStreamingResponse)
-async def tokens() -> AsyncIterator[str]:
-    """Words from an async def generator, 20 a second, as a language model sends them."""
-    for _ in range(6):
-        for word in SENTENCE.split():
-            yield f"{word} "
-            await anyio.sleep(1 / 20)
-
-
-@app.get("/megabytes.bin", response_class=OctetStreamStreamingResponse)
-def megabytes() -> OctetStreamStreamingResponse:
-    """A download of 100 MB that is made up on the way and never in memory as a whole."""
-
-    def numbers() -> Iterator[bytes]:
-        source = random.Random(2026)
-        for _ in range(100):
-            yield source.randbytes(MEGABYTE)
-
-    return OctetStreamStreamingResponse(
-        numbers(),
-        headers={"content-length": str(100 * MEGABYTE)},
-        filename="hundert Megabyte für Öl.bin",
-    )
-
-
-@app.get("/archive.zip", response_class=ZIPStreamingResponse)
-def archive() -> ZIPStreamingResponse:
-    """A zip archive, by a function that believes it writes to a file."""
-
-    def write(file: io.RawIOBase) -> None:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as members:
-            for number in range(1, 31):
-                members.writestr(f"report-{number}.txt", f"report {number}\n" * 1000)
-                time.sleep(0.05)
-
-    return ZIPStreamingResponse(iterate_writes(write), filename="archive.zip")
-
-
-@app.get("/slow-file", response_class=PlainTextStreamingResponse)
-def slow_file() -> PlainTextStreamingResponse:
-    """A file that is read slowly. Leave in the middle (Ctrl+C), then look at /open-files: it was
-    closed, and on_close was told why."""
-
-    def read_slowly() -> Iterator[str]:
-        with counted_files.open(Path(__file__)) as file:
-            for line in file:
-                yield line
-                time.sleep(0.2)
-
-    return PlainTextStreamingResponse(
-        read_slowly(), headers=NO_SNIFFING, on_close=counted_files.record
-    )
+for router in ROUTERS:
+    app.include_router(router)
 
 
 @app.get("/open-files", response_class=PlainTextStreamingResponse)
 async def open_files() -> AsyncIterator[str]:
-    """How many files of /slow-file are open, and how its last response ended."""
-    yield counted_files.report()
+    """How many files of /slow-file are open, and how the last stream ended."""
+    yield f"open files: {record.open_files()}\nlast outcome: {record.last_outcome()}\n"

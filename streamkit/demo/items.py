@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import count
 
 import anyio
-from fastapi import APIRouter
+from fastapi import Request
 
 from streamkit import (
     CSVStreamingResponse,
@@ -20,8 +21,10 @@ from streamkit import (
     SSEStreamingResponse,
     ZipMember,
     ZIPStreamingResponse,
+    last_event_id,
 )
 from streamkit.demo.png import encode_png, paint_waves
+from streamkit.demo.record import PlannedFailure, routes
 from streamkit.demo.seekable import FILM, REPORT
 
 __all__ = ["router"]
@@ -29,20 +32,23 @@ __all__ = ["router"]
 ANSWER = "Each token is an event of its own, and the page shows it as soon as it is there."
 FRAMES = 16
 
-router = APIRouter()
+router = routes()
+Events = AsyncIterator[ServerSentEvent]
 
 
 @router.get("/clock", response_class=SSEStreamingResponse)
-async def clock() -> AsyncIterator[ServerSentEvent]:
-    """The server's time as server-sent events, which a browser reads with EventSource."""
-    while True:
-        now = datetime.now().astimezone()
-        yield ServerSentEvent(now.isoformat(timespec="seconds"), event="tick")
-        await anyio.sleep(1)
+async def clock(request: Request, fail: int = 0) -> Events:
+    """Ticks as events; a browser that reconnects misses none."""
+    for number in count(int(last_event_id(request) or 0) + 1):
+        now = datetime.now().astimezone().isoformat("T", "milliseconds")
+        yield ServerSentEvent(now, id=str(number), retry=500)
+        await anyio.sleep(0.5)
+        if number == fail:
+            raise PlannedFailure("the clock stopped")
 
 
 @router.get("/answer", response_class=SSEStreamingResponse)
-async def answer() -> AsyncIterator[ServerSentEvent]:
+async def answer() -> Events:
     """Tokens as events, and one that says that it was the last: EventSource would reconnect."""
     for token in ANSWER.split():
         yield ServerSentEvent(f"{token} ", event="token")
@@ -63,11 +69,13 @@ def read_sensor(number: int) -> Reading:
 
 
 @router.get("/readings.jsonl", response_class=JSONLinesStreamingResponse)
-def readings() -> Iterator[Reading]:
-    """Rows as lines of JSON; a dataclass and its datetime are written by pydantic."""
+def readings(fail: int = 0) -> Iterator[Reading]:
+    """Rows as lines of JSON, written by pydantic."""
     for number in range(1, 61):
         yield read_sensor(number)
         time.sleep(0.2)
+        if number == fail:
+            raise PlannedFailure("the sensor was unplugged")
 
 
 @cache
@@ -77,7 +85,7 @@ def draw_frame(number: int) -> bytes:
 
 @router.get("/pictures", response_class=MultipartStreamingResponse)
 def pictures() -> MultipartStreamingResponse:
-    """Pictures that replace each other in a plain <img>, as cameras send them."""
+    """Pictures that replace each other in a plain <img>."""
 
     def frames() -> Iterator[bytes]:
         while True:
@@ -90,17 +98,26 @@ def pictures() -> MultipartStreamingResponse:
 
 @router.get("/readings.csv", response_class=CSVStreamingResponse)
 def table() -> CSVStreamingResponse:
-    """10,000 rows as a file for a spreadsheet, the header from the names of the fields."""
+    """10,000 rows as a file for a spreadsheet."""
     rows = (read_sensor(number) for number in range(1, 10_001))
     return CSVStreamingResponse(rows, filename="readings.csv", excel=True)
 
 
 @router.get("/export.zip", response_class=ZIPStreamingResponse)
-def export() -> ZIPStreamingResponse:
-    """A zip archive of what its members hold: a file, bytes, and lines that are made on the way."""
+def export(fail: int = 0) -> ZIPStreamingResponse:
+    """An archive of a file, of bytes, and of what is made on the way."""
     members = [
         ZipMember("film.mp4", FILM, compress=False),
         ZipMember("documents/report.pdf", REPORT),
-        ZipMember("documents/lines.txt", (f"line {number}\n" for number in range(100_000))),
     ]
+    for day in range(1, 13):
+        members.append(ZipMember(f"days/{day:02}.txt", write_day(day, fail)))
     return ZIPStreamingResponse(members, filename="export.zip")
+
+
+def write_day(day: int, fail: int) -> Iterator[str]:
+    for number in range(1, 6):
+        yield f"line {number} of day {day}\n"
+        time.sleep(0.02)
+    if day == fail:
+        raise PlannedFailure(f"day {day} has no end")

@@ -1,138 +1,174 @@
-"""The demo's index page: one section for each live route."""
+"""The gallery's page: HTML from the cards and from the routes as they stand."""
 
 from __future__ import annotations
 
-import inspect
 import shlex
 from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
 
-from streamkit.demo.shows import SHOWS
+from streamkit.demo.cards import CARDS, Button, Card
+from streamkit.demo.source import find_helpers, highlight, place_of, public_names, source_of
 
-__all__ = ["SCRIPT", "examples", "render_page"]
+__all__ = ["STATIC", "render_page"]
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = Path(__file__).with_name("page.js")
+STATIC = Path(__file__).with_name("static")
 
-HEAD = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>streamkit: live streams</title>
-<link rel="icon" href="data:,">
-<style>
-:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
-body { margin: 0 auto; padding: 1rem; max-width: 60rem; background: Canvas; color: CanvasText; }
-h1, h2 { line-height: 1.2; }
-h2 { margin-top: 2.5rem; overflow-wrap: anywhere; }
-p { max-width: 40rem; }
-pre { margin: 0.5rem 0; padding: 0.75rem; overflow-x: auto; border: 1px solid GrayText;
-      border-radius: 0.25rem; font: 0.875rem/1.5 ui-monospace, monospace; }
-a:focus-visible, button:focus-visible, pre:focus-visible, video:focus-visible {
-      outline: 3px solid Highlight; outline-offset: 2px; }
-button { font: inherit; padding: 0.25rem 1rem; }
-img, video { display: block; max-width: 100%; height: auto; border-radius: 0.25rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: start; }
-th, td { padding: 0.125rem 1.5rem 0.125rem 0; text-align: start; border-top: 1px solid GrayText; }
-.rows { min-height: 13.5rem; }
-progress { display: block; width: min(100%, 40rem); height: 1rem; }
-.show p { margin: 0.5rem 0; overflow-wrap: anywhere; }
-.large { font: 1.25rem/1.5 ui-monospace, monospace; }
-.text { min-height: 3rem; }
-.place { margin: 0.5rem 0 0; font-size: 0.875rem; overflow-wrap: anywhere; }
-</style>
-</head>
-<body>
-<header>
-<h1>streamkit: live streams</h1>
-<p>Each stream below runs on this server. Open it here, or paste its command into a terminal and
-watch the chunks arrive.</p>
-<noscript><p>The buttons below need JavaScript; the links and commands do not.</p></noscript>
-</header>
-<main>
-"""
+CARD = Template("""<article class="card" id="card-$name" data-view="$view" data-path="$path"
+data-state="idle"$auto aria-labelledby="route-$name">
+<header><p class="kicker"><a href="$path">$route</a> $media_type</p>
+<h2 id="route-$name">$title</h2><p class="lead">$lead</p></header>
+<div class="show">$show</div>
+<div class="controls">$buttons</div>
+<figure class="wire">
+<figcaption><span class="badge">idle</span> <span class="figures">not played yet</span>
+<span class="lanes">$lanes</span></figcaption>
+<canvas data-lanes="$count" role="img"
+aria-label="Time line of the chunks: none yet"></canvas>
+</figure>
+<div class="verdict" role="status"><p class="browser"></p><p class="server"></p></div>
+<div class="behind">
+$sources$command<details class="headers"><summary>Status and headers</summary>
+<pre tabindex="0" role="region" aria-label="Headers of $route">not played yet</pre></details>
+</div>
+</article>
+""")
+# What the browser shows by itself, no script sees arrive.
+NATIVE = ("Picture", "Pictures", "Film", "Melody")
+LANES = "above: sent by the server", "below: read by the page"
 
-SECTION = """<section aria-labelledby="{id}">
-<h2 id="{id}"><a href="{link}">{path}</a></h2>
-<p>{text}</p>
-{show}<pre tabindex="0" role="region" aria-label="Command for {path}"><code>{command}</code></pre>
-{sources}</section>
-"""
+ROUTE = Template("""<section class="route" aria-labelledby="route-$name">
+<h3 id="route-$name"><a href="$path">$route</a></h3>
+<p>$text</p>
+$command<details><summary>Source</summary>
+$sources</details>
+</section>
+""")
 
-SOURCE = """<p class="place">{place}</p>
-<pre tabindex="0" role="region" aria-label="Source of {name}"><code>{source}</code></pre>
-"""
+BUTTON = Template(
+    '<button type="button" data-does="$does" data-value="$value" aria-describedby="route-$name">'
+    "$label</button>"
+)
 
-FOOT = """</main>
-<script type="module" src="page.js"></script>
-</body>
-</html>
-"""
+SOURCE = Template("""<figure class="source"><figcaption class="place">$place</figcaption>
+<pre tabindex="0" role="region" aria-label="Source of $name"><code>$source</code></pre></figure>
+""")
+
+HELPERS = Template("<details><summary>What it uses: $names</summary>\n$sources</details>\n")
+
+COMMAND = Template("""<div class="command"><pre tabindex="0" role="region"
+aria-label="Command for $route"><code>$command</code></pre>
+<button type="button" class="copy" aria-describedby="route-$name">Copy</button></div>
+""")
 
 
-def examples(routes: Iterable[BaseRoute]) -> list[APIRoute]:
-    """The routes that stream something to look at, each of them once."""
-    shown = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
-    # Whether an app lists the routes of its routers as well depends on FastAPI's version.
-    return list({route.path: route for route in shown}.values())
+class Page:
+    """Renders cards and routes, with commands for the server at `base_url`."""
 
+    def __init__(self, routes: Iterable[APIRoute], base_url: str) -> None:
+        self._routes = {route.endpoint: route for route in routes}
+        self._base_url = base_url.rstrip("/")
 
-def render_page(routes: Iterable[APIRoute], base_url: str) -> Iterator[str]:
-    """Render the page, a section for each route, with commands for the server at `base_url`."""
-    yield HEAD
-    for route in routes:
-        endpoint = route.endpoint
-        yield SECTION.format(
-            id=f"route-{escape(route.name)}",
-            path=escape(route.path),
-            # Without the leading slash it also works where the app is mounted under another path.
-            link=escape(route.path.lstrip("/")),
-            text=escape(" ".join(inspect.cleandoc(endpoint.__doc__ or "").split())),
-            show=SHOWS.get(route.path, ""),
-            command=escape(_write_command(route, base_url)),
-            sources="".join(map(_render_source, [endpoint, *_helpers(endpoint)])),
+    def card(self, card: Card) -> str:
+        route = self._routes[card.endpoint]
+        # Without the leading slash it also works where the app is mounted under another path.
+        path = card.path or route.path.lstrip("/")
+        shown = [card.endpoint, *card.also]
+        lanes = LANES[:1] if card.view in NATIVE else LANES
+        return CARD.substitute(
+            name=escape(route.name),
+            view=card.view,
+            path=escape(path),
+            route=escape(f"/{path}"),
+            media_type=escape(str(getattr(route.response_class, "media_type", None) or "")),
+            auto=" data-auto" if card.auto else "",
+            title=escape(card.title),
+            lead=escape(card.lead),
+            show=card.show,
+            lanes=", ".join(lanes),
+            count=len(lanes),
+            buttons="".join(self._button(button, route.name) for button in card.buttons),
+            sources="".join(map(render_source, shown)) + render_helpers(shown),
+            command=self._command(route, path),
         )
-    yield FOOT
+
+    def nav(self) -> str:
+        names = ((escape(self._routes[c.endpoint].name), escape(c.short)) for c in CARDS)
+        links = "\n".join(f'<a href="#route-{name}">{short}</a>' for name, short in names)
+        return f'<nav class="nav" aria-label="Streams">{links}</nav>'
+
+    def _button(self, button: Button, name: str) -> str:
+        return BUTTON.substitute(
+            does=button.does, value=button.value, label=button.label, name=escape(name)
+        )
+
+    def others(self) -> list[str]:
+        """The routes that have no card, for a terminal."""
+        shown = {item for card in CARDS for item in (card.endpoint, *card.also)}
+        return [self._route(route) for end, route in self._routes.items() if end not in shown]
+
+    def _route(self, route: APIRoute) -> str:
+        shown = [route.endpoint, *find_helpers(route.endpoint)]
+        return ROUTE.substitute(
+            name=escape(route.name),
+            path=escape(route.path.lstrip("/")),
+            route=escape(route.path),
+            text=escape(" ".join((route.endpoint.__doc__ or "").split())),
+            command=self._command(route, route.path.lstrip("/")),
+            sources="".join(map(render_source, shown)),
+        )
+
+    def _command(self, route: APIRoute, path: str) -> str:
+        command = ["curl", "-N", f"{self._base_url}/{path}"]
+        if not is_text(route):
+            # curl refuses to write what isn't text to a terminal.
+            command += ["--output", path.rpartition("/")[2]]
+        return COMMAND.substitute(
+            command=escape(shlex.join(command)),
+            route=escape(route.path),
+            name=escape(route.name),
+        )
 
 
-def _helpers(endpoint: Any) -> list[Any]:
-    """The classes and functions beside the endpoint that it uses."""
-    used = inspect.getclosurevars(endpoint).globals.values()
-    return [
-        item
-        for item in used
-        if (inspect.isclass(item) or inspect.isfunction(item))
-        and item.__module__ == endpoint.__module__
-    ]
-
-
-def _render_source(item: Any) -> str:
-    lines, first = inspect.getsourcelines(item)
-    path = Path(inspect.getfile(item))
-    name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
-    return SOURCE.format(
-        place=escape(f"{name}:{first}"),
-        name=escape(item.__name__),
-        source=escape("".join(lines).rstrip()),
+def render_page(
+    routes: Iterable[APIRoute], base_url: str, recording: Iterable[Any]
+) -> Iterator[str]:
+    """Render the page piece by piece; `recording` is the code that the record is made by."""
+    page = Page(routes, base_url)
+    head, foot = (STATIC / "page.html").read_text("utf-8").split("<!-- cards -->\n")
+    yield Template(head).substitute(nav=page.nav())
+    yield from map(page.card, CARDS)
+    yield Template(foot).substitute(
+        recording="".join(map(render_source, recording)), routes="".join(page.others())
     )
 
 
-def _write_command(route: APIRoute, base_url: str) -> str:
-    command = ["curl", "-N", base_url.rstrip("/") + route.path]
-    if not _is_text(route):
-        # curl refuses to write what isn't text to a terminal.
-        command += ["--output", route.path.rpartition("/")[2]]
-    return shlex.join(command)
+def render_source(item: Any) -> str:
+    return SOURCE.substitute(
+        place=escape(place_of(item)),
+        name=escape(item.__name__),
+        source=highlight(source_of(item), public_names(item)),
+    )
 
 
-def _is_text(route: APIRoute) -> bool:
+def render_helpers(shown: list[Any]) -> str:
+    found = {
+        item: None for each in shown if not isinstance(each, type) for item in find_helpers(each)
+    }
+    helpers = [item for item in found if item not in shown]
+    if not helpers:
+        return ""
+    return HELPERS.substitute(
+        names=escape(", ".join(item.__name__ for item in helpers)),
+        sources="".join(map(render_source, helpers)),
+    )
+
+
+def is_text(route: APIRoute) -> bool:
+    """Whether a terminal can show what the route streams."""
     media_type = getattr(route.response_class, "media_type", None)
     return str(media_type).startswith("text/") or media_type == "application/jsonl"

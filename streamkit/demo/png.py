@@ -11,6 +11,8 @@ __all__ = ["encode_png", "paint_waves"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BITS, RGB = 8, 2
+# What the dark is, and what each wave adds to it.
+NIGHT, TEAL, AMBER, VIOLET = (14, 22, 32), (8, 120, 95), (180, 85, 8), (50, 18, 100)
 
 
 def encode_png(width: int, height: int, lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -31,11 +33,15 @@ def paint_waves(width: int, height: int, phase: float = 0.0) -> Iterator[bytes]:
     They spread as `phase` grows, and look the same again after 2 pi of it.
     """
     for y in range(height):
-        yield bytes(
-            round(127.5 * (1 + math.sin(math.hypot(x - shift, y) / 17 + shift - phase)))
-            for x in range(width)
-            for shift in (0, width // 2, width)
-        )
+        line = bytearray()
+        for x in range(width):
+            left, middle, right = (
+                (1 + math.sin(math.hypot(x - shift, y) / 17 + shift - phase)) / 2
+                for shift in (0, width // 2, width)
+            )
+            for night, teal, amber, violet in zip(NIGHT, TEAL, AMBER, VIOLET, strict=True):
+                line.append(round(night + teal * left + amber * middle + violet * right))
+        yield bytes(line)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -6,18 +6,21 @@ import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from fastapi import APIRouter
+import anyio
+from fastapi import HTTPException
 
 from streamkit import (
     ByteSource,
     MP4StreamingResponse,
     OctetStreamStreamingResponse,
     PDFStreamingResponse,
+    PlainTextStreamingResponse,
     SourceInfo,
 )
 from streamkit.demo.pdf import make_pdf
+from streamkit.demo.record import routes
 
-__all__ = ["FILM", "REPORT", "NumberedLines", "router"]
+__all__ = ["BUCKET", "FILM", "REPORT", "NumberedLines", "StoredObject", "router"]
 
 FILM = Path(__file__).with_name("film.mp4")
 REPORT = make_pdf(
@@ -25,17 +28,17 @@ REPORT = make_pdf(
 )
 GIBIBYTE = 2**30
 
-router = APIRouter()
+router = routes()
 
 
 @router.get("/film.mp4", response_class=MP4StreamingResponse)
 def film() -> MP4StreamingResponse:
-    """A video that seeks: the browser asks for the parts of the file that it needs."""
+    """A video that seeks: the browser asks for the parts it needs."""
     return MP4StreamingResponse(FILM)
 
 
 class NumberedLines(ByteSource):
-    """Lines of 16 bytes that say which line they are, made when they are asked for."""
+    """Lines of 16 bytes each, made when they are asked for."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -55,17 +58,62 @@ class NumberedLines(ByteSource):
 
 @router.get("/gibibyte.bin", response_class=OctetStreamStreamingResponse)
 def gibibyte() -> OctetStreamStreamingResponse:
-    """A download of 1 GiB that resumes, from a source of its own: no file is behind it. In a
-    terminal, add -C - to the command, break it off (Ctrl+C), and run it again."""
-    return OctetStreamStreamingResponse(NumberedLines(GIBIBYTE), filename="gibibyte.bin")
+    """A download of 1 GiB that resumes, and no file behind it."""
+    lines = NumberedLines(GIBIBYTE)
+    return OctetStreamStreamingResponse(lines, filename="gibibyte.bin")
 
 
 @router.get("/report.pdf", response_class=PDFStreamingResponse)
 def report() -> PDFStreamingResponse:
-    """A document from memory, shown in the browser; its ETag lets a client come back to it."""
+    """A document from memory; its ETag lets a client come back to it."""
     return PDFStreamingResponse(
         REPORT,
         filename="report.pdf",
         content_disposition_type="inline",
         etag=f'"{zlib.crc32(REPORT):x}"',
     )
+
+
+# From Tennyson's "The Brook".
+BROOK = """I come from haunts of coot and hern,
+  I make a sudden sally,
+And sparkle out among the fern,
+  To bicker down a valley.
+
+I chatter over stony ways,
+  In little sharps and trebles,
+I bubble into eddying bays,
+  I babble on the pebbles.
+
+And out again I curve and flow
+  To join the brimming river,
+For men may come and men may go,
+  But I go on for ever.
+"""
+BUCKET = {"brook.txt": BROOK.encode()}
+
+
+class StoredObject(ByteSource):
+    """An object in a store, whose bytes come bit by bit."""
+
+    pause = 0.03
+
+    def __init__(self, key: str) -> None:
+        if key not in BUCKET:
+            raise HTTPException(404, f"no object {key}")
+        self.data = BUCKET[key]
+
+    async def info(self) -> SourceInfo:
+        return SourceInfo(len(self.data), etag=f'"{zlib.crc32(self.data):x}"')
+
+    async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        stop = len(self.data) if end is None else end
+        for position in range(start, stop, 16):
+            await anyio.sleep(self.pause)
+            yield self.data[position : min(position + 16, stop)]
+
+
+@router.get("/objects/{key}", response_class=PlainTextStreamingResponse)
+def stored(key: str) -> PlainTextStreamingResponse:
+    """An object from memory, with ranges and ETags."""
+    return PlainTextStreamingResponse(StoredObject(key))
