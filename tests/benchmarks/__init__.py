@@ -3,10 +3,15 @@
 Run from the top of a checkout with the extra `test` installed (Linux: some figures are from /proc):
 
     python -m tests.benchmarks                    every job
-    python -m tests.benchmarks core               one group: core (4 minutes), files, formats
+    python -m tests.benchmarks core               one group: core, files, formats, growth
     python -m tests.benchmarks sync-lines memory  jobs by name or by the beginning of a name
     python -m tests.benchmarks --list             what there is
-    python -m tests.benchmarks core --markdown    the table as README shows it
+    python -m tests.benchmarks core --markdown    the table alone
+    python -m tests.benchmarks --report docs/benchmarks.md
+
+The last takes 12 minutes of two cores that nobody else uses, and writes a page with two charts
+beside it: how many times as fast as each peer, and, in `growth.svg`, how cost grows with the number
+of streams. With `--from FILE` it shows what `--json FILE` kept, and measures nothing.
 
 `--rounds N` changes how often each side runs, `--quick` does a fraction of the work (a smoke
 test, not a figure to quote), `--json FILE` keeps the raw figures and the versions they belong to.
@@ -24,5 +29,8 @@ How to read the table
     memory, at most so much. A peer that would take minutes does a share of the work, named in its
     row; rates make it comparable. Nothing here asserts a time: it is a report.
 
-Add a job: an entry in `jobs.py`, and a route in `apps/` where it needs one.
+    The group *growth* needs as many open files as streams, in the client and in the server: both
+    raise their soft limit to the hard one (`ulimit -Hn`, 10,100 for all of it).
+
+Add a job: an entry in `jobs/`, and a route in `apps/` where it needs one.
 """

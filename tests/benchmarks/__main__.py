@@ -8,12 +8,15 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from . import __doc__ as about
-from . import report
+from . import page, report
+from .facts import facts
 from .jobs import JOBS
 from .model import Job
+from .results import Results, as_json, from_json
 from .run import Row, Skipped, run
 from .samples import DIRECTORY
 
@@ -30,9 +33,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, metavar="N", help="instead of each job's own number")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures there")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write a page with charts there"
+    )
+    parser.add_argument(
+        "--from", type=Path, metavar="JSON", dest="source", help="show these figures, measure none"
+    )
     options = parser.parse_args()
     if options.rounds is not None and options.rounds < 1:
         parser.error(f"--rounds must be at least 1, got {options.rounds}")
+    if options.source and (options.names or options.quick or options.rounds):
+        parser.error("--from measures nothing: it takes no jobs, --quick or --rounds")
     options.jobs = [job for job in JOBS if not options.names or selects(options.names, job)]
     for name in options.names:
         if not any(selects([name], job) for job in JOBS):
@@ -44,6 +55,34 @@ def selects(names: list[str], job: Job) -> bool:
     return any(name in (job.name, job.group) or job.name.startswith(f"{name}-") for name in names)
 
 
+def measure(options: argparse.Namespace) -> tuple[Results, bool]:
+    """The figures, and whether all of them are there: Ctrl-C leaves what there is until then."""
+    wanted = [*options.names, *(["--quick"] if options.quick else [])]
+    wanted += ["--rounds", str(options.rounds)] if options.rounds else []
+    found: list[Row | Skipped] = []
+    complete = False
+    try:
+        with tempfile.TemporaryDirectory(prefix="streamkit-benchmarks-") as directory:
+            os.environ[DIRECTORY] = directory
+            for number, job in enumerate(options.jobs, 1):
+                print(
+                    f"{number}/{len(options.jobs)} {job.name} ...",
+                    end="",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                started = time.monotonic()
+                rounds = options.rounds or (1 if options.quick else None)
+                found += run(job, rounds, job.quick if options.quick else 1)
+                print(f" {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        complete = True
+    except KeyboardInterrupt:
+        print("\ninterrupted; what there is until now:", file=sys.stderr)
+    rows = [one for one in found if isinstance(one, Row)]
+    skips = [one for one in found if isinstance(one, Skipped)]
+    return Results(facts(wanted), rows, skips), complete
+
+
 def main() -> None:
     options = arguments()
     if options.list:
@@ -51,26 +90,18 @@ def main() -> None:
             print(f"{job.group:8} {job.name:20} {job.title}")
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, so that servers end
-    results: list[Row | Skipped] = []
-    interrupted = False
-    try:
-        with tempfile.TemporaryDirectory(prefix="streamkit-benchmarks-") as directory:
-            os.environ[DIRECTORY] = directory
-            for job in options.jobs:
-                print(f"{job.name} ...", file=sys.stderr, flush=True)
-                rounds = options.rounds or (1 if options.quick else None)
-                results += run(job, rounds, job.quick if options.quick else 1)
-    except KeyboardInterrupt:
-        interrupted = True
-        print("interrupted; what there is until now:", file=sys.stderr)
-    rows = [result for result in results if isinstance(result, Row)]
-    skips = [result for result in results if isinstance(result, Skipped)]
-    print(report.markdown(rows) if options.markdown else report.text(rows))
-    if skips:
-        print("\n" + report.skipped(skips))
+    if options.source:
+        results, complete = from_json(json.loads(options.source.read_text("utf-8"))), True
+    else:
+        results, complete = measure(options)
+    print(report.markdown(results.rows) if options.markdown else report.text(results.rows))
+    if results.skips:
+        print("\n" + report.skipped(results.skips))
     if options.json:
-        options.json.write_text(json.dumps(report.as_json(rows, skips), indent=1) + "\n")
-    if interrupted:
+        options.json.write_text(json.dumps(as_json(results), indent=1) + "\n", "utf-8")
+    if options.report and complete:
+        page.write(options.report, results)
+    if not complete:
         sys.exit(130)
 
 

@@ -4,17 +4,24 @@ gives figures by their name: one that ends in `/s` is better when higher, any ot
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from . import client
+from .crowd import Crowd, pings_beside
 from .samples import sample
 from .servers import Server
 
 Figures = dict[str, float]
 Measure = Callable[[Server, str, int], Figures]
+T = TypeVar("T")
+
+WATCHED_FOR = 2.0
+PINGS_FOR = 2.5
 
 
 def transfer(what: str, per: float = 1) -> Measure:
@@ -94,18 +101,76 @@ def cold(server: Server, url: str, n: int) -> Figures:
     finally:
         done.set()
         pinger.join()
-    p99 = statistics.quantiles(pings, n=100, method="inclusive")[98] if len(pings) > 1 else 0.0
-    return {"MB/s": n / 1e6 / seconds, "/ping p99 ms": p99}
+    return {"MB/s": n / 1e6 / seconds, "/ping p99 ms": p99(pings)}
+
+
+def p99(values: list[float]) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else 0.0
 
 
 def idle(server: Server, url: str, n: int) -> Figures:
     """`n` streams that have sent an event and wait: the process's memory for each, and threads."""
-    memory, threads = server.kib("Pss", "smaps_rollup"), server.kib("Threads")
+    memory, threads = server.kib("Pss_Anon", "smaps_rollup"), server.kib("Threads")
     connections = client.hold(server.address, url, n)
     time.sleep(1)
-    grown = server.kib("Pss", "smaps_rollup") - memory
+    grown = server.kib("Pss_Anon", "smaps_rollup") - memory
     more = server.kib("Threads") - threads
     for connection in connections:
         connection.close()
     time.sleep(0.5)
     return {"KiB/stream": grown / n, "more threads": more}
+
+
+def growth(server: Server, url: str, n: int) -> Figures:
+    """`n` streams with a chunk a second each: memory, processor time, and a `/ping` beside them.
+
+    The processor time that the server takes without streams is not theirs. What few streams need
+    drowns in what the server takes by itself, and in the steps in which it asks for memory.
+    """
+    warm_up(server, url, "/ping")
+    before = server.kib("Pss_Anon", "smaps_rollup")
+    idle = used(server, time.sleep)[0] if 10 <= n < 1000 else 0.0  # of a thousand's, under 1 %
+    figures: Figures = {}
+    with Crowd(server.address, url, n) as crowd:
+        crowd.wait_for_all()
+        crowd.read(0.5)
+        if n >= 100:
+            figures["KiB/stream"] = (server.kib("Pss_Anon", "smaps_rollup") - before) / n
+        if n >= 10:
+            busy, chunks = used(server, crowd.read)
+            figures["µs/chunk"] = (busy - idle) * 1e6 / max(chunks, 1)
+        pings = pings_beside(crowd, server.address, "/ping", PINGS_FOR)
+    server.wait_until_idle(20)
+    return figures | {"/ping p99 ms": p99(pings) * 1e3}
+
+
+def sync_growth(server: Server, url: str, n: int) -> Figures:
+    """`n` sync generators that sleep a second before each chunk: what arrives of `n` chunks a
+    second, memory, and a `def` endpoint beside them."""
+    warm_up(server, url, "/sync-ping")
+    before = server.kib("Pss_Anon", "smaps_rollup")
+    with Crowd(server.address, url, n) as crowd:
+        crowd.read(1.5)
+        grown = server.kib("Pss_Anon", "smaps_rollup") - before
+        chunks = crowd.read(WATCHED_FOR)
+        pings = pings_beside(crowd, server.address, "/sync-ping", PINGS_FOR)
+    server.wait_until_idle(20)
+    memory = {"KiB/stream": grown / n} if n >= 100 else {}
+    return {"chunks/s": chunks / WATCHED_FOR} | memory | {"def /ping p99 ms": p99(pings) * 1e3}
+
+
+def warm_up(server: Server, url: str, ping: str) -> None:
+    """A few streams that come and go, and room for as many open files as there may be."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with Crowd(server.address, url, 3) as crowd:
+        crowd.wait_for_all()
+    client.fetch(server.address, ping)
+    server.wait_until_idle(5)
+
+
+def used(server: Server, watch: Callable[[float], T]) -> tuple[float, T]:
+    """Processor seconds that the server takes meanwhile, and what `watch` says."""
+    before = server.cpu()
+    result = watch(WATCHED_FOR)
+    return server.cpu() - before, result

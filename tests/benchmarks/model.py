@@ -14,15 +14,17 @@ class Side:
     """An app of `apps` (or nginx), and what ours is to reach against it.
 
     `goal` is a factor on the job's first figure; `share` the part of the work that this side does.
+    `called` is its name where that is not the app's.
     """
 
     app: str
     goal: float | None = None
     share: float = 1.0
+    called: str = ""
 
     @property
     def name(self) -> str:
-        return self.app.rpartition(":")[2].replace("_", "-")
+        return self.called or self.app.rpartition(":")[2].replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Job:
     sample file that exists by then. `same` says what the warm-up compares of both bodies; None
     where they have no end or cannot be equal. `limits` are absolute goals of ours. `quick` and
     `warm_up` are parts of the amount: memory is measured on a server that has done nothing yet.
+    Without `warm_up` the measure sees to it. `label` names the job where there is little room,
+    and `note` says what a reader has to know who compares the sides.
     """
 
     name: str
@@ -46,8 +50,10 @@ class Job:
     limits: Mapping[str, float] = field(default_factory=dict)
     rounds: int = 5
     quick: float = 0.05
-    warm_up: float = 0.02
+    warm_up: float | None = 0.02
     same: Callable[[bytes], Any] | None = bytes
+    label: str = ""
+    note: str = ""
 
     @property
     def group(self) -> str:

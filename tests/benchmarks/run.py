@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from . import client
@@ -40,6 +40,18 @@ class Row:
         return [ours / theirs for ours, theirs in pairs if theirs > 0]
 
     @property
+    def our_median(self) -> float:
+        return statistics.median(self.ours)
+
+    @property
+    def their_median(self) -> float | None:
+        return statistics.median(self.theirs) if self.theirs else None
+
+    @property
+    def ratio(self) -> float | None:
+        return statistics.median(self.ratios) if self.ratios else None
+
+    @property
     def goal(self) -> float | None:
         """The factor to reach against the peer; only a job's first figure has one."""
         return self.peer.goal if self.peer else None
@@ -50,11 +62,12 @@ class Row:
 
     @property
     def reached(self) -> bool:
-        kept = self.limit is None or statistics.median(self.ours) <= self.limit
-        if self.goal is None or not self.ratios:
+        kept = self.limit is None or self.our_median <= self.limit
+        if self.goal is None or self.ratio is None:
             return kept
-        ratio = statistics.median(self.ratios)
-        return kept and (ratio >= self.goal if self.more_is_better else ratio <= self.goal)
+        return kept and (
+            self.ratio >= self.goal if self.more_is_better else self.ratio <= self.goal
+        )
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ class Contender:
     def __init__(self, job: Job, side: Side, server: Server, scale: float) -> None:
         self.job, self.side, self.server = job, side, server
         self.amount = max(1, round(job.amount * scale * side.share))
-        self.warm_up_amount = max(2, round(job.amount * scale * job.warm_up))
+        self.warm_up_amount = max(2, round(job.amount * scale * (job.warm_up or 0)))
         self.results: list[Figures] = []
 
     def ask(self, n: int, do: Callable[[str], T]) -> T:
@@ -105,12 +118,14 @@ def run(job: Job, rounds: int | None, scale: float) -> Iterator[Row | Skipped]:
         if not contenders or contenders[-1].side.app != job.ours:
             return
         for _ in range(rounds or job.rounds):
-            for contender in contenders:
+            for contender in list(contenders):
                 try:
                     contender.results.append(contender.figures(contender.amount))
                 except FAILURES as error:
                     yield Skipped(job, contender.side, str(error))
-                    return
+                    if contender.side.app == job.ours:
+                        return
+                    contenders.remove(contender)
     yield from rows(job, contenders)
 
 
@@ -119,7 +134,8 @@ def warm_up(contender: Contender, others: list[Contender]) -> None:
     same = contender.job.same
     if same and others and same(others[0].body()) != same(contender.body()):
         raise Unavailable(f"its body differs from that of {others[0].side.name}")
-    contender.figures(contender.warm_up_amount)
+    if contender.job.warm_up is not None:
+        contender.figures(contender.warm_up_amount)
 
 
 def rows(job: Job, contenders: list[Contender]) -> Iterator[Row]:
@@ -128,7 +144,7 @@ def rows(job: Job, contenders: list[Contender]) -> Iterator[Row]:
         values = [result[figure] for result in ours.results]
         for peer in peers:
             theirs = [result[figure] for result in peer.results]
-            side = peer.side if number == 0 else Side(peer.side.app, share=peer.side.share)
+            side = peer.side if number == 0 else replace(peer.side, goal=None)
             yield Row(job, figure, values, side, theirs)
         if not peers:
             yield Row(job, figure, values)

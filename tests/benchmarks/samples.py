@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 DIRECTORY = "STREAMKIT_BENCHMARK_FILES"  # environment: where the sample files are
+MB, MIB, GIB = 1e6, 1 << 20, 1 << 30
 BLOCK = random.Random(2).randbytes(1 << 20)
 
 

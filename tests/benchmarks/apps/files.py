@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
@@ -35,6 +36,16 @@ def routes(
     )
 
 
+def on_fastapi(file_response: Callable[[Path], Response]) -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/file/{n}.bin")
+    async def file(n: int) -> Response:
+        return file_response(sample(n))
+
+    return app
+
+
 def starlette() -> Starlette:
     return routes(FileResponse, StreamingResponse)
 
@@ -43,3 +54,13 @@ def streamkit() -> Starlette:
     import streamkit
 
     return routes(streamkit.FileStreamingResponse, streamkit.StreamingResponse)
+
+
+def fastapi() -> FastAPI:
+    return on_fastapi(FileResponse)
+
+
+def fastapi_streamkit() -> FastAPI:
+    import streamkit
+
+    return on_fastapi(streamkit.FileStreamingResponse)

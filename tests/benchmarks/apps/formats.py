@@ -92,6 +92,7 @@ def streamkit() -> Starlette:
             "idle-events": lambda n: kit.SSEStreamingResponse(idle(event)),
             "csv": lambda n: kit.CSVStreamingResponse(records(n), columns=COLUMNS),
             "zip": lambda n: kit.ZIPStreamingResponse(zip_members(n)),
+            "zip-6": lambda n: kit.ZIPStreamingResponse(zip_members(n), compress_level=6),
         }
     )
 
@@ -169,7 +170,7 @@ def stream_zip() -> Starlette:
             get_compressobj=lambda: zlib.compressobj(wbits=-zlib.MAX_WBITS),
         )
 
-    return on_routes({"zip": lambda n: StreamingResponse(archive(n))})
+    return on_routes(dict.fromkeys(("zip", "zip-6"), lambda n: StreamingResponse(archive(n))))
 
 
 def zipstream_ng() -> Starlette:
@@ -181,4 +182,4 @@ def zipstream_ng() -> Starlette:
             stream.add(content, name, compress_type=ZIP_DEFLATED if compress else ZIP_STORED)
         return stream
 
-    return on_routes({"zip": lambda n: StreamingResponse(archive(n))})
+    return on_routes(dict.fromkeys(("zip", "zip-6"), lambda n: StreamingResponse(archive(n))))
