@@ -11,7 +11,7 @@ import asyncio
 import math
 import sys
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import trio
 
 __all__ = ["Signal", "Task", "checkpoint", "in_trio", "make_signal", "run_somewhere", "spawn"]
+
+# Seconds by which a loop's clock counts: uvloop rounds to them, and wakes up that much early.
+RESOLUTION = 0.001
 
 Function = Callable[[], Coroutine[Any, Any, None]]
 
@@ -36,9 +39,12 @@ class Signal(Protocol):
     def set_threadsafe(self) -> None:
         """Wake the waiter from any thread, without waiting for the loop."""
 
-    async def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None) -> Awaitable[bool]:
         """Wait until set, and reset; False when `timeout` seconds passed instead."""
         ...
+
+    def rest(self) -> None:
+        """Nobody is going to wait for some time: keep no timer."""
 
 
 class Task(Protocol):
@@ -99,38 +105,63 @@ def run_somewhere(function: Function) -> None:
 
 
 class _AsyncioSignal:
-    __slots__ = ("_is_set", "_loop", "_waiter")
+    """A future for each wait, and one timer for all of them.
+
+    Thousands of streams that each wait for the next item a second are the common crowd: every
+    object that lives as long as such a wait is the garbage collector's to look at.
+    """
+
+    __slots__ = ("_due", "_is_set", "_loop", "_timer", "_waiter")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None
         self._is_set = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
 
     def set(self) -> None:
-        self._is_set = True
-        self._wake()
+        self._is_set = not self._wake(True)
 
     def set_threadsafe(self) -> None:
         # Once the loop is closed, which a thread can outlive, nobody waits any more.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.set)
 
-    async def wait(self, timeout: float | None = None) -> bool:
-        if not self._is_set:
-            self._waiter = self._loop.create_future()
-            timer = None if timeout is None else self._loop.call_later(timeout, self._wake)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                if timer is not None:
-                    timer.cancel()
-        was_set, self._is_set = self._is_set, False
-        return was_set
+    def wait(self, timeout: float | None = None) -> Awaitable[bool]:
+        waiter = self._waiter = self._loop.create_future()
+        if self._is_set:
+            self._is_set = False
+            waiter.set_result(True)
+            return waiter
+        self._due = math.inf if timeout is None else self._loop.time() + timeout
+        if self._timer is not None and self._timer.when() > self._due:
+            self.rest()
+        if self._timer is None and timeout is not None:
+            self._timer = self._loop.call_at(self._due, self._ring)
+        return waiter
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._due == math.inf or self._waiter is None:
+            return
+        # It was set for an earlier wait, and is due later now.
+        if self._loop.time() < self._due - RESOLUTION:
+            self._timer = self._loop.call_at(self._due, self._ring)
+        else:
+            self._wake(False)
+
+    def _wake(self, was_set: bool) -> bool:
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            return False
+        waiter.set_result(was_set)
+        return True
 
 
 # The loop itself keeps only weak references to its tasks.
@@ -203,6 +234,9 @@ class _TrioSignal:
                 self._event = None
         was_set, self._is_set = self._is_set, False
         return was_set
+
+    def rest(self) -> None:
+        pass
 
 
 class _TrioTask:

@@ -19,6 +19,7 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -52,10 +53,10 @@ T = TypeVar("T")
 logger = logging.getLogger("streamkit")
 
 _SIZED = frozenset({str, bytes})
+# Seconds without an item after which the next one is taken to come alone.
+SILENCE = 0.02
 # Turns of the loop that each bring an item until more are taken to follow.
 GROWING_TURNS = 4
-# Seconds by which the clock of a loop counts: uvloop rounds to them, and wakes up that much early.
-TICK = 0.001
 
 
 def _identity(item: Any) -> Any:
@@ -93,6 +94,8 @@ class Stream(AsyncIterator[T], Generic[T]):
         self.work = Work(encode, finish, measure, max_buffer, quick)
         self.started = False
         self._closed = self._handed_over = False
+        # Whether what is ready came after a silence.
+        self._after_silence = False
         self._interrupted = False
         # Seconds the content's cleanup may take, and when they are over.
         self._allowed = self._until = math.inf
@@ -130,8 +133,10 @@ class Stream(AsyncIterator[T], Generic[T]):
         """Give the loop a turn, and gather for a millisecond if items arrive turn after turn.
 
         Items that come one a turn, as through FastAPI's wrapper, travel together this way; one
-        that comes alone is not held back.
+        that comes alone, or after a silence, is not held back.
         """
+        if self._after_silence:
+            return
         buffer, turns = self.producer.buffer, 0
         while not buffer.finished:
             ready = len(buffer)
@@ -147,11 +152,13 @@ class Stream(AsyncIterator[T], Generic[T]):
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until something is there or the end is reached; False after `timeout` seconds."""
         until = math.inf if timeout is None else current_time() + timeout
+        began = monotonic()
         while self.producer.buffer.is_idle() and not self._interrupted:
             left = None if timeout is None else max(0.0, until - current_time())
-            if not await self.signal.wait(left) and current_time() + TICK > until:
+            if not await self.signal.wait(left) and current_time() + backend.RESOLUTION > until:
                 return not self.idle
         self._interrupted = False
+        self._after_silence = monotonic() - began > SILENCE
         return True
 
     def interrupt(self) -> None:
@@ -177,6 +184,7 @@ class Stream(AsyncIterator[T], Generic[T]):
         if not self.finished:
             self.hurry(math.inf if timeout is None else timeout)
             await self._wait_closed()
+        self.signal.rest()
 
     def hurry(self, timeout: float) -> None:
         """Stop the producer; `aclose()` waits `timeout` more seconds, at most."""

@@ -50,12 +50,12 @@ class Buffer(Generic[T]):
     it has set the flag, so that one of them sees the other. Whatever a side decides by (waiting,
     full, stopped, finished) lives under one lock, so that no wake-up is lost.
 
-    >>> buffer = Buffer(6, len, str.encode, wake_reader=print, wake_writer=print)
+    >>> buffer = Buffer(6, len, str.encode, wake_reader=bool, wake_writer=bool)
     >>> items = iter(["ab", "cd", "ef"])
-    >>> while buffer.fill(items):
-    ...     print(buffer.take())
-    [b'ab', b'cd']
-    [b'ef']
+    >>> buffer.fill(items, buffer.has_room), buffer.take()
+    (False, [b'ab', b'cd'])
+    >>> buffer.fill(items, buffer.has_room), buffer.take()
+    (True, [b'ef'])
     """
 
     __slots__ = (
@@ -78,7 +78,9 @@ class Buffer(Generic[T]):
         "_writer_waits",
         "error",
         "finished",
+        "reader_waited",
         "stopped",
+        "taken_size",
     )
 
     def __init__(
@@ -109,6 +111,10 @@ class Buffer(Generic[T]):
         self._reader_waits = False
         self._reader_rests = False
         self._writer_waits = False
+        # Whether the reader was waiting when the writer last looked up.
+        self.reader_waited = False
+        # What there was at the last `take`, in units of the limit.
+        self.taken_size = 0
         self.stopped = False
         self.finished = False
         self.error: BaseException | None = None
@@ -118,11 +124,11 @@ class Buffer(Generic[T]):
 
     # the producer's side
 
-    def fill(self, items: Iterator[Any]) -> bool:
-        """Encode and add items until there is reason to look up (True), or no more (False).
+    def fill(self, items: Iterator[Any], goes_on: Callable[[], bool]) -> bool:
+        """Encode and add items until there are no more (True), or `goes_on()` is false (False).
 
-        Reasons are that the reader was waiting, that nobody wants more, that a little more was
-        added, or that there may be no room left: `has_room` tells.
+        That is asked when there is reason to look up: the reader was waiting, nobody wants more, a
+        little more was added, or there may be no room left. `has_room` tells.
         """
         append, encode, measure = self._items.append, self._encode, self._measure
         exact, quick = self._quick
@@ -133,11 +139,13 @@ class Buffer(Generic[T]):
             added += measure(data) + 1
             if added >= allowed or self._look:
                 self._look_up()
-                return True
+                if not goes_on():
+                    return False
+                added, allowed = 0, self._allowed
         self._added = added
-        return False
+        return True
 
-    async def afill(self, items: AsyncIterator[Any]) -> bool:
+    async def afill(self, items: AsyncIterator[Any], goes_on: Callable[[], bool]) -> bool:
         """`fill`, from an async iterator."""
         # The same loop: what the two could share would be called, and paid for, at each item.
         append, encode, measure = self._items.append, self._encode, self._measure
@@ -149,9 +157,11 @@ class Buffer(Generic[T]):
             added += measure(data) + 1
             if added >= allowed or self._look:
                 self._look_up()
-                return True
+                if not goes_on():
+                    return False
+                added, allowed = 0, self._allowed
         self._added = added
-        return False
+        return True
 
     def add(self, data: T) -> None:
         """Add what needs no encoding, whether there is room or not."""
@@ -162,6 +172,7 @@ class Buffer(Generic[T]):
         with self._lock:
             size = self._size()
             self._added, self._allowed = 0, min(self._limit - size, LOOK_UP_EVERY)
+            self.reader_waited = self._reader_waits
             wake = self._reader_waits or (self._reader_rests and size >= self._limit)
             self._reader_waits = False
             self._look = self.stopped or self._look_always
@@ -169,6 +180,8 @@ class Buffer(Generic[T]):
             self._wake_reader()
 
     def _size(self) -> int:
+        if self._counted == len(self._items):
+            return self._counted_size
         fresh = self._items[self._counted :]
         self._counted += len(fresh)
         self._counted_size += sum(map(self._measure, fresh)) + len(fresh)
@@ -215,6 +228,7 @@ class Buffer(Generic[T]):
     def take(self, most: int | None = None) -> list[T]:
         """All that is there, or the first `most` items of it."""
         with self._lock:
+            self.taken_size = self._size()
             # In two steps that leave an item alone which is added between them.
             items = self._items[:most]
             del self._items[: len(items)]

@@ -156,6 +156,7 @@ class TaskProducer:
     """Drives an async iterable in a task of its own."""
 
     buffer: Buffer[Any]
+    _pace: _Pace
     _task: backend.Task
     _room: backend.Signal
     _work: Work
@@ -208,18 +209,26 @@ class TaskProducer:
 
     async def _pump(self) -> None:
         buffer, self._iterator = self.buffer, _async_followed(aiter(self.content))
-        pace = _Pace(buffer, LOOP_SLICE)
-        while await buffer.afill(self._iterator):
-            if not buffer.has_room():
-                await self._wait_for_room()
-                pace.begin()
-            if pace.is_over():
-                await backend.checkpoint()
-                pace.begin()
+        self._pace = _Pace(buffer, LOOP_SLICE)
+        while not await buffer.afill(self._iterator, self._goes_on):
             if buffer.stopped:
                 return
+            if buffer.has_room():
+                await backend.checkpoint()
+            else:
+                await self._wait_for_room()
+            self._pace.begin()
         if tail := self._work.finish():
             buffer.add(tail)
+
+    def _goes_on(self) -> bool:
+        if self.buffer.stopped or not self.buffer.has_room():
+            return False
+        if self.buffer.reader_waited:
+            # The loop has had its turn: it let the reader wait for this item.
+            self._pace.begin()
+            return True
+        return not self._pace.is_over()
 
     async def _wait_for_room(self) -> None:
         while not self.buffer.has_room():
@@ -237,6 +246,7 @@ class ThreadProducer:
 
     buffer: Buffer[Any]
     _limiter: anyio.CapacityLimiter
+    _pace: _Pace
     _room: backend.Signal
     _thread_room: ThreadSignal
     _work: Work
@@ -321,18 +331,23 @@ class ThreadProducer:
         """Produce until the content is at its end (True) or the thread is to be given back."""
         if self._iterator is None:
             self._iterator = _followed(iter(self.content))
-        buffer, pace = self.buffer, _Pace(self.buffer, THREAD_SLICE)
-        while buffer.fill(self._iterator):
-            if not buffer.has_room() and not self._wait_for_room():
-                return False
-            if buffer.stopped:
-                return True
-            if pace.is_over():
-                if self._others_wait():
-                    return False
-                pace.begin()
+        self._pace = _Pace(self.buffer, THREAD_SLICE)
+        if not self.buffer.fill(self._iterator, self._goes_on):
+            return self.buffer.stopped
         if tail := self._work.finish():
-            buffer.add(tail)
+            self.buffer.add(tail)
+        return True
+
+    def _goes_on(self) -> bool:
+        buffer = self.buffer
+        if not buffer.has_room() and not self._wait_for_room():
+            return False
+        if buffer.stopped:
+            return False
+        if self._pace.is_over():
+            if self._others_wait():
+                return False
+            self._pace.begin()
         return True
 
     def _wait_for_room(self) -> bool:
@@ -374,8 +389,8 @@ class WriteProducer(ThreadProducer):
         return True
 
     def _put_chunk(self, chunk: bytes) -> None:
-        if not self.buffer.stopped and self.buffer.fill(iter((chunk,))):
-            self._wait_for_room()
+        if not self.buffer.stopped:
+            self.buffer.fill(iter((chunk,)), self._wait_for_room)
         if self.buffer.stopped:
             raise StreamStopped("nobody reads what is written here any more")
 

@@ -167,13 +167,16 @@ class Sender:
         stream.start()
         await self._first_chunk(stream)
         most = 1 if self._watcher is not None else None
-        # A stream that was cut is stopped, and its end isn't the content's.
-        while not self._complete and self._cut_after is None:
+        # Once it is cut a stream is stopped, and its end isn't the content's. Waiting may not be
+        # cancelled either: anyio does that to nobody whose wait is just over.
+        while not (self._complete or self._scope.cancel_called):
             finished = stream.finished or self._says_farewell
             # A first chunk that was waited for goes alone: it is what the client waits for.
             chunks = stream.take(None if finished else most)
             most = None
+            size = stream.producer.buffer.taken_size
             if self._says_farewell:
+                size += len(self._limits.farewell)
                 chunks.append(self._limits.farewell)
             if finished and stream.error is not None and not (chunks or self._started):
                 raise _failure(stream.error)
@@ -183,9 +186,9 @@ class Sender:
                     await stream.wait()
                     continue
                 await self._send_start(start, bool(chunks) or finished)
-            await self._send_chunks(chunks, finished and stream.error is None)
+            await self._send_chunks(chunks, size, finished and stream.error is None)
             if finished and stream.error is not None:
-                await self._send_chunks([self._frame(stream.error)], False)
+                await self._send_chunks([self._frame(stream.error)], 0, False)
                 raise _failure(stream.error)
             if not finished:
                 if not await stream.wait(self._limits.keep_alive):
@@ -204,11 +207,11 @@ class Sender:
             self.bytes_sent += start.size
             self._complete = True
 
-    async def _send_chunks(self, chunks: list[bytes], last: bool) -> None:
+    async def _send_chunks(self, chunks: list[bytes], size: int, last: bool) -> None:
         """Send what is ready, joined where it is small; the end goes with it."""
         if self._complete:
             return
-        bodies = _joined(chunks)
+        bodies = _joined(chunks, size)
         # One message less; a denial's frames stay as Starlette's tests want them.
         final = bodies.pop() if last and bodies and self._is_http else b""
         for body in bodies:
@@ -309,11 +312,14 @@ def _failure(error: BaseException) -> BaseException:
     return failure
 
 
-def _joined(chunks: list[bytes]) -> list[bytes]:
-    """Neighbours that are small made one; copying what is large costs more than a message."""
+def _joined(chunks: list[bytes], size: int) -> list[bytes]:
+    """Neighbours that are small made one; copying what is large costs more than a message.
+
+    `size` is theirs together, or more.
+    """
     if len(chunks) == 1:
         return chunks if chunks[0] else []
-    if sum(map(len, chunks)) < 2 * LARGE:
+    if size < 2 * LARGE:
         return [body] if (body := b"".join(chunks)) else []
     bodies: list[bytes] = []
     start = size = 0

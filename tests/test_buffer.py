@@ -27,7 +27,7 @@ class Woken:
 def make(limit: int = 10) -> tuple[Buffer[bytes], Callable[[Any], bool], Woken]:
     woken = Woken()
     buffer = Buffer(limit, len, bytes, wake_reader=woken.wake_reader, wake_writer=woken.wake_writer)
-    return buffer, lambda item: not buffer.fill(iter((item,))), woken
+    return buffer, lambda item: buffer.fill(iter((item,)), lambda: False), woken
 
 
 def test_items_come_out_as_they_went_in() -> None:
@@ -137,10 +137,10 @@ def test_a_take_ends_the_rest() -> None:
 def test_filling_goes_on_where_it_looked_up() -> None:
     buffer, _, _ = make(limit=4)
     items = iter([b"ab", b"cd", b"ef"])
-    received = []
-    while buffer.fill(items):
-        received.append(buffer.take())
-    assert received == [[b"ab", b"cd"], [b"ef"]]
+    assert not buffer.fill(items, buffer.has_room)
+    assert buffer.take() == [b"ab", b"cd"]
+    assert buffer.fill(items, buffer.has_room)
+    assert buffer.take() == [b"ef"]
 
 
 def test_items_of_exactly_the_quick_type_take_the_quick_way() -> None:
@@ -150,7 +150,7 @@ def test_items_of_exactly_the_quick_type_take_the_quick_way() -> None:
     buffer = Buffer(
         100, len, lambda item: b"slow", (str, str.encode), wake_reader=print, wake_writer=print
     )
-    buffer.fill(iter(["quick", Name("other"), 3]))
+    buffer.fill(iter(["quick", Name("other"), 3]), lambda: True)
     assert buffer.take() == [b"quick", b"slow", b"slow"]
 
 
@@ -199,10 +199,12 @@ def test_no_wake_up_is_lost_between_two_threads(limit: int) -> None:
     items = [b"x" * (n % 5) + b"%d" % n for n in range(5000)]
 
     def produce() -> None:
-        flowing = iter(items)
-        while buffer.fill(flowing):
+        def wait_for_room() -> bool:
             while not buffer.has_room():
                 assert writer.wait(5)
+            return True
+
+        assert buffer.fill(iter(items), wait_for_room)
         buffer.finish()
 
     thread = threading.Thread(target=produce)
@@ -225,7 +227,7 @@ def test_an_item_that_comes_as_the_reader_begins_to_wait_is_not_missed() -> None
 
     def produce() -> None:
         for _ in range(rounds):
-            buffer.fill(iter((b"x",)))
+            buffer.fill(iter((b"x",)), bool)
             # Nothing follows that could wake the reader in its stead.
             assert taken.wait(5)
 

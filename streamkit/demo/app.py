@@ -14,6 +14,7 @@ from streamkit import (
     PlainTextStreamingResponse,
     ServerSentEvent,
     SSEStreamingResponse,
+    graceful_shutdown,
     last_event_id,
 )
 from streamkit.demo import items, live, race, seekable
@@ -30,8 +31,9 @@ FILES = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """What holds while the app runs."""
-    yield
+    """Open streams don't keep the demo from ending."""
+    async with graceful_shutdown(grace=0.5):
+        yield
 
 
 app = FastAPI(title="streamkit demo", lifespan=lifespan)
