@@ -12,7 +12,7 @@ T = TypeVar("T")
 Quick = tuple[type, Callable[[Any], T]]
 
 # The size of the items that a producer adds, at most, before it looks around and at the clock.
-LOOK_UP_EVERY = 2048
+LOOK_UP_EVERY = 8192
 
 
 class ThreadSignal:

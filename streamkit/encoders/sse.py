@@ -209,20 +209,33 @@ class _Writers(dict[type, Writer]):
         return writer
 
 
+class _Heads(dict[str | None, str]):
+    """What comes before the data of an event that has a type only; most streams have few types."""
+
+    __slots__ = ()
+    MOST = 100
+
+    def __missing__(self, event: str | None) -> str:
+        head = "data: " if event is None else f"event: {event}\ndata: "
+        if len(self) < self.MOST:
+            self[event] = head
+        return head
+
+
 def _quick(serialise: Serialise) -> Serialise:
     """The writers, with less to do for one line of text, alone or in an event."""
-    writers = _Writers()
+    writers, heads, plain_event = _Writers(), _Heads(), ServerSentEvent
 
     def quick(item: object) -> bytes:
-        head, data = "", item
-        if type(item) is ServerSentEvent:
+        head, data = "data: ", item
+        if type(item) is plain_event:
             data = item._data
             if item._comment is item._id is None is item._retry:
-                head = "" if item._event is None else f"event: {item._event}\n"
+                head = heads[item._event]
             else:
-                head = _head(item)
+                head = _head(item) + head
         if type(data) is str and "\n" not in data and "\r" not in data:
-            text = f"{head}data: {data}\n\n"
+            text = f"{head}{data}\n\n"
             try:
                 return text.encode()
             except UnicodeEncodeError:
