@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import errno
 import logging
 import os
@@ -31,10 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"streamkit demo on http://{name}:{port}/ (Ctrl+C stops it)", flush=True)
     # Seconds that open streams may go on after Ctrl+C.
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
-    # Streams that go on longer are cancelled, and those that the page makes fail are meant to.
-    expected = (asyncio.CancelledError, PlannedFailure)
+    # Streams that go on longer are cut, and those that the page makes fail are meant to.
     logging.getLogger("uvicorn.error").addFilter(
-        lambda note: not (note.exc_info and isinstance(note.exc_info[1], expected))
+        lambda note: (
+            not (
+                (note.exc_info and isinstance(note.exc_info[1], PlannedFailure))
+                or str(note.msg).startswith("ASGI callable returned without completing")
+            )
+        )
     )
     with listener, suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])

@@ -3,7 +3,7 @@
     StreamKitError
     ├── SendTimeout        (TimeoutError)     a client took nothing for `send_timeout` seconds
     ├── GraceExceeded      (TimeoutError)     a stream outlived its app's `graceful_shutdown`
-    ├── SourceError       (OSError)          a source gave fewer or more bytes than it said
+    ├── SourceError        (OSError)          a source gave fewer or more bytes than it said
     ├── StreamStopped      (BrokenPipeError)  a writer goes on after its reader has left
     └── BodyCut            (ConnectionError)  testing: the app cut a body before its end
 
@@ -33,12 +33,15 @@ class SendTimeout(StreamKitError, TimeoutError):
         super().__init__(f"the client took nothing for send_timeout={seconds} seconds")
         self.seconds = seconds
 
+    def __reduce__(self) -> tuple[type[SendTimeout], tuple[float]]:
+        return type(self), (self.seconds,)
+
 
 class GraceExceeded(StreamKitError, TimeoutError):
     """A stream was still open when the grace of `graceful_shutdown` was over, so it was cut."""
 
-    def __init__(self) -> None:
-        super().__init__("the app shut down before the stream was at its end")
+    def __init__(self, message: str = "the app shut down before the stream was at its end") -> None:
+        super().__init__(message)
 
 
 class SourceError(StreamKitError, OSError):
@@ -64,3 +67,6 @@ class BodyCut(StreamKitError, ConnectionError):
     def __init__(self, received: int) -> None:
         super().__init__(f"the body was cut after {received} bytes")
         self.received = received
+
+    def __reduce__(self) -> tuple[type[BodyCut], tuple[int]]:
+        return type(self), (self.received,)

@@ -666,9 +666,7 @@ class TestCommand:
                 assert server.process.wait(10) == 0
             first, *rest = server.log().splitlines()
             assert first.startswith("streamkit demo on")
-            assert rest == [
-                "ERROR:    Cancel 1 running task(s), timeout graceful shutdown exceeded"
-            ]
+            assert rest == ["shutting down: cutting 1 open streams"]
 
     @pytest.mark.parametrize("missing", ["uvicorn", "fastapi"])
     def test_says_what_to_install_where_a_package_is_missing(

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import ast
+import copy
 import doctest
 import importlib
 import inspect
+import pickle
 import pkgutil
 import re
 import subprocess
@@ -151,3 +153,21 @@ def test_importing_the_package_loads_nothing_that_is_optional() -> None:
     loaded = {name.partition(".")[0] for name in ended.stdout.split()}
     assert "streamkit" in loaded
     assert not loaded & {"fastapi", "uvicorn", "trio", "uvloop", "httpx", "pytest"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        streamkit.GraceExceeded(),
+        streamkit.SendTimeout(2.5),
+        streamkit.SourceError("short"),
+        streamkit.StreamStopped("gone"),
+        streamkit.BodyCut(10),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_exception_can_be_copied_as_logging_and_processes_do(error: Exception) -> None:
+    for other in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(other) is type(error)
+        assert str(other) == str(error)
+        assert vars(other) == vars(error)
