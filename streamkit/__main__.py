@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import errno
 import logging
 import os
@@ -31,10 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Seconds that open streams may go on after Ctrl+C.
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
     # Streams that go on longer are cut, and those that the page makes fail are meant to.
+    expected = (asyncio.CancelledError, PlannedFailure)
     logging.getLogger("uvicorn.error").addFilter(
         lambda note: (
             not (
-                (note.exc_info and isinstance(note.exc_info[1], PlannedFailure))
+                (note.exc_info and isinstance(note.exc_info[1], expected))
                 or str(note.msg).startswith("ASGI callable returned without completing")
             )
         )
