@@ -22,7 +22,7 @@ import pytest
 
 from streamkit import SendTimeout, StreamingResponse, iterate_in_threadpool, iterate_writes
 from streamkit.sources import ByteSource, SourceInfo
-from streamkit.testing import StreamClient, stream
+from streamkit.testing import StreamClient, fetch, stream
 
 pytestmark = pytest.mark.anyio
 
@@ -470,6 +470,29 @@ TABLE = [
     # A source passes bytes on as they are.
     and not (kind == "ByteSource" and way == "exception in an item's encoding")
 ]
+
+
+async def test_an_iterator_that_is_no_async_iterable_itself_is_read_and_closed() -> None:
+    closed = []
+
+    class Iterator:
+        left = 3
+
+        async def __anext__(self) -> bytes:
+            if not self.left:
+                raise StopAsyncIteration
+            self.left -= 1
+            return b"x"
+
+        async def aclose(self) -> None:
+            closed.append(True)
+
+    class Content:
+        def __aiter__(self) -> Any:
+            return Iterator()
+
+    assert (await fetch(StreamingResponse(Content()))).body == b"xxx"
+    assert closed == [True]
 
 
 async def test_a_disconnect_while_the_content_closes_of_itself_leaves_it_to_finish() -> None:

@@ -872,6 +872,13 @@ def test_content_that_can_not_be_streamed_is_refused_with_the_way_out(
     assert all(word in str(caught.value) for word in ["StreamingResponse content", *words])
 
 
+def test_a_file_that_is_open_for_writing_only_is_refused_and_not_taken(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        with pytest.raises(TypeError, match=r"reads the files .* is open for writing only"):
+            StreamingResponse(file)
+        assert not file.closed
+
+
 class NoEncoder:
     pass
 

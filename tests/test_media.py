@@ -82,6 +82,11 @@ def test_a_class_takes_the_arguments_of_starlettes_by_place(name: str) -> None:
     assert response.background is task
 
 
+def test_a_multipart_response_refuses_a_type_that_is_none() -> None:
+    with pytest.raises(ValueError, match=r"must be multipart/\.\.\., got 'text/x-own'"):
+        class_of("Multipart")([], media_type="text/x-own")
+
+
 @pytest.mark.parametrize("name", TYPES)
 def test_a_media_type_of_ones_own_is_one_line(name: str) -> None:
     kind = "multipart" if name == "Multipart" else "application"

@@ -330,3 +330,15 @@ async def test_the_example_of_openapi(tmp_path: Path, monkeypatch: pytest.Monkey
     assert told["/logo"]["200"]["content"]["image/png"]["schema"] == binary("image/png")
     assert set(told["/film"]) == {"200", "206", "304", "404", "412", "416"}
     assert (await fetch(app, "/film")).status == 404
+
+
+def test_the_demo_says_what_its_routes_answer() -> None:
+    from streamkit.demo.app import app
+
+    document = app.openapi()
+    validate(document)
+    film = document["paths"]["/film.mp4"]["get"]["responses"]
+    assert {"200", "206", "304", "412", "416"} <= set(film)
+    assert film["206"]["content"].keys() >= {"video/mp4"}
+    tokens = document["paths"]["/tokens"]["get"]["responses"]
+    assert "206" not in tokens

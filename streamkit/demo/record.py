@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -18,7 +18,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamkit import ServerSentEvent, StreamingResponse, StreamOutcome
 
-__all__ = ["Entry", "PlannedFailure", "Record", "RecordedRoute", "Wire", "record", "routes"]
+__all__ = [
+    "Entry",
+    "PlannedFailure",
+    "Record",
+    "RecordedRoute",
+    "SourceRoute",
+    "Wire",
+    "record",
+    "routes",
+]
 
 KEPT = 40  # streams that have ended, and are still told to a page that opens
 TICK = 0.1  # seconds between two events
@@ -189,6 +198,24 @@ class Wire:
 class RecordedRoute(APIRoute):
     """Gives each response its `on_close`, so that the record hears how it ended."""
 
+    serves_source = False
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        response_class: Any,
+        responses: Mapping[int | str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        documented = dict(responses or {})
+        if isinstance(response_class, type) and issubclass(response_class, StreamingResponse):
+            documented = response_class.openapi(source=self.serves_source) | documented
+        super().__init__(
+            path, endpoint, response_class=response_class, responses=documented, **options
+        )
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
@@ -204,6 +231,12 @@ class RecordedRoute(APIRoute):
         return handle_recorded
 
 
-def routes() -> APIRouter:
+class SourceRoute(RecordedRoute):
+    """One whose response can be read from the middle, as `/docs` then says."""
+
+    serves_source = True
+
+
+def routes(route_class: type[RecordedRoute] = RecordedRoute) -> APIRouter:
     """A router whose streams are recorded."""
-    return APIRouter(route_class=RecordedRoute)
+    return APIRouter(route_class=route_class)

@@ -18,7 +18,7 @@ from streamkit import (
     SourceInfo,
 )
 from streamkit.demo.pdf import make_pdf
-from streamkit.demo.record import routes
+from streamkit.demo.record import SourceRoute, routes
 
 __all__ = ["BUCKET", "FILM", "REPORT", "NumberedLines", "StoredObject", "router"]
 
@@ -28,7 +28,7 @@ REPORT = make_pdf(
 )
 GIBIBYTE = 2**30
 
-router = routes()
+router = routes(SourceRoute)
 
 
 @router.get("/film.mp4", response_class=MP4StreamingResponse)

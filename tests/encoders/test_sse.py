@@ -261,5 +261,11 @@ def test_dumps_adapter_and_nan_are_those_of_json_lines() -> None:
         encode(object())
 
 
+def test_a_stream_may_have_any_number_of_types() -> None:
+    events = [ServerSentEvent("x", event=f"type {number % 300}") for number in range(600)]
+    expected = "".join(f"event: {event.event}\ndata: x\n\n" for event in events)
+    assert encode(*events) == expected.encode()
+
+
 def test_a_large_event_is_whole() -> None:
     assert encode("x\n" * 500_000) == b"data: x\n" * 500_000 + b"data: \n\n"
