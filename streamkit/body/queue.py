@@ -189,6 +189,11 @@ class Queue:
 
     # the reader's side
 
+    @property
+    def drained(self) -> bool:
+        """Whether it is finished and nothing is left to take."""
+        return self.finished and not self._items
+
     def is_idle(self) -> bool:
         """Whether nothing is there and more may come; the reader is then woken when it does."""
         if self._items or self.finished:
