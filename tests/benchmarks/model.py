@@ -14,16 +14,20 @@ class Side:
     """An app of `apps` (or nginx), and what ours is to reach against it.
 
     `goal` is a factor on the job's first figure; `share` the part of the work that this side does.
-    `called` is its name where that is not the app's.
+    `called` is its name where that is not the app's. A `floor` is a bare ASGI app that sends the
+    same: no class can need less on that server.
     """
 
     app: str
     goal: float | None = None
     share: float = 1.0
     called: str = ""
+    floor: bool = False
 
     @property
     def name(self) -> str:
+        if self.floor:
+            return "bare ASGI (floor)"
         return self.called or self.app.rpartition(":")[2].replace("_", "-")
 
 

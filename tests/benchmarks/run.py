@@ -35,6 +35,11 @@ class Row:
         return self.figure.endswith("/s")
 
     @property
+    def is_compared(self) -> bool:
+        """Rates, processor time and what has a goal: ratios of it hold on other machines."""
+        return self.more_is_better or self.figure.startswith("µs/") or self.goal is not None
+
+    @property
     def ratios(self) -> list[float]:
         pairs = zip(self.ours, self.theirs or [], strict=False)
         return [ours / theirs for ours, theirs in pairs if theirs > 0]

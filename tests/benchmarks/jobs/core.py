@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..measures import bridge, latency, memory, requests, transfer
+from ..measures import bridge, latency, memory, transfer
 from ..model import Job, Side
 from ..samples import GIB, MB, MIB
 
@@ -82,26 +82,6 @@ JOBS = [
         rounds=3,
         same=None,
         label="iterate_in_threadpool alone",
-    ),
-    Job(
-        "small-sync",
-        "3-chunk stream, 8 connections, sync",
-        requests(8),
-        4000,
-        KIT,
-        starlette(1.5),
-        url="/small-sync/3",
-        label="3-chunk stream, sync",
-    ),
-    Job(
-        "small-async",
-        "3-chunk stream, 8 connections, async",
-        requests(8),
-        6000,
-        KIT,
-        starlette(1),
-        url="/small-async/3",
-        label="3-chunk stream, async",
     ),
     Job(
         "file-chunks",
