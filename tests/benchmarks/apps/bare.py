@@ -1,6 +1,7 @@
 """Bare ASGI apps: responses without a router around them, and the floor that no class can pass.
 
-A floor sends the same messages as Starlette's class by itself: the cost of the server alone.
+A floor sends the same bytes in as few messages as can be: what is left is the server's cost and
+the content's own.
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ def start(status: int = 200, headers: Headers = TEXT) -> dict[str, Any]:
 
 def body(chunk: bytes, more: bool) -> dict[str, Any]:
     return {"type": "http.response.body", "body": chunk, "more_body": more}
+
+
+def joined_floor(content: Callable[[], AsyncIterable[bytes]]) -> ASGIApp:
+    """A stream that never waits: all of it in one message, of a length that isn't known before."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        await send(body(b"".join([chunk async for chunk in content()]), False))
+
+    return app
 
 
 def stream_floor(content: Callable[[], AsyncIterable[bytes]], headers: Headers = TEXT) -> ASGIApp:

@@ -35,6 +35,11 @@ async def async_ticks(n: int) -> AsyncIterator[str]:
         yield f"t={time.monotonic_ns()}\n"
 
 
+async def idle(_: int) -> AsyncIterator[str]:
+    yield "ready\n"
+    await asyncio.sleep(3600)
+
+
 async def async_blocks(n: int) -> AsyncIterator[bytes]:
     for block in blocks(n):
         yield block
@@ -43,6 +48,7 @@ async def async_blocks(n: int) -> AsyncIterator[bytes]:
 CONTENTS: dict[str, Callable[[int], Any]] = {
     "sync-lines": lines,
     "async-lines": async_lines,
+    "idle-plain": idle,
     "latency-sync": ticks,
     "latency-async": async_ticks,
     "memory-sync": blocks,

@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.types import ASGIApp
 
 from ..samples import GIB, blob, middle, sample, sparse
-from .bare import by_name, bytes_floor, stream_floor
+from .bare import by_name, bytes_floor, joined_floor
 
 CHUNKS = (b"one\n", b"two\n", b"three\n")
 SIZE = 20_000
@@ -55,7 +55,7 @@ def streamkit() -> ASGIApp:
 
 def floor() -> ASGIApp:
     """Files are in memory here: the floor opens none."""
-    three, blob_20k = stream_floor(async_chunks), bytes_floor(blob(SIZE))
+    three, blob_20k = joined_floor(async_chunks), bytes_floor(blob(SIZE))
     first, last = middle(GIB)
     content_range = [(b"content-range", f"bytes {first}-{last}/{GIB}".encode())]
     ranged = bytes_floor(blob(last - first + 1), 206, content_range)

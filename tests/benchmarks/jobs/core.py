@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..measures import bridge, latency, memory, transfer
+from ..measures import bridge, idle, latency, memory, transfer
 from ..model import Job, Side
 from ..samples import GIB, MB, MIB
 
@@ -97,6 +97,21 @@ JOBS = [
     ),
     delay("sync"),
     delay("async"),
+    Job(
+        "idle-plain",
+        "1,000 idle streams",
+        idle,
+        1000,
+        KIT,
+        starlette(0.9),
+        limits={"more threads": 0},
+        rounds=3,
+        fresh=True,
+        warm_up=None,
+        quick=0.2,
+        same=None,
+        label="1,000 idle streams",
+    ),
     peak("sync", "a sync generator", starlette()),
     peak("async", "an async generator", starlette()),
     peak("file", "an open file", url="/memory-file/{n}.bin"),
