@@ -20,7 +20,7 @@ def items(name: str, title: str, ours: str, *peers: Side, streams: int = 100, **
         ours,
         (*peers, FLOOR),
         url=f"/trickle-{name}",
-        rounds=9,
+        rounds=7 if len(peers) > 1 else 9,
         quick=1,
         warm_up=None,
         same=None,
