@@ -238,7 +238,7 @@ class Transfer:
             self.end("disconnect", self._disconnect(exc.__cause__), cancel=False)
         except BaseException as exc:
             if self._reason is None:
-                self.end("error", exc, cancel=False)
+                self.end("error", failure(exc), cancel=False)
             if isinstance(exc, GeneratorExit) and not loop.on_loop():
                 raise
 
