@@ -52,15 +52,22 @@ class StreamInfo:
             print(info.method, info.route, info.status, outcome.reason)
     """
 
-    __slots__ = ("__weakref__", "client", "media_type", "method", "route", "scope", "status")
+    __slots__ = ("__weakref__", "_route", "client", "media_type", "method", "scope", "status")
 
     def __init__(self, scope: Scope, media_type: str | None = None) -> None:
         self.scope = scope
-        self.route = route_of(scope)
+        self._route: str | None = ""
         self.method: str = scope.get("method", "GET")
         self.media_type = media_type
         self.client: tuple[str, int] | None = scope.get("client")
         self.status: int | None = None
+
+    @property
+    def route(self) -> str | None:
+        """The path template, with the prefixes of mounts and routers."""
+        if self._route == "":
+            self._route = route_of(self.scope)
+        return self._route
 
     def __repr__(self) -> str:
         return f"<StreamInfo {self.method} {self.route} {self.status}>"
@@ -158,18 +165,21 @@ class Observation:
         self.info = info
         self._observers = observers
         for each in self._observers:
-            _tell(each.started, info)
+            if each.started is not None:
+                _tell(each.started, info)
 
     def first_byte(self) -> None:
         """The first bytes of the body were sent."""
         for each in self._observers:
-            _tell(each.first_byte, self.info)
+            if each.first_byte is not None:
+                _tell(each.first_byte, self.info)
 
     def ended(self, outcome: StreamOutcome) -> None:
         """The response is over; a second call does nothing."""
         told, self._observers = self._observers, ()
         for each in told:
-            _tell(each.ended, self.info, outcome)
+            if each.ended is not None:
+                _tell(each.ended, self.info, outcome)
 
 
 def observe_response(scope: Scope, media_type: str | None) -> Observation | None:
@@ -177,9 +187,7 @@ def observe_response(scope: Scope, media_type: str | None) -> Observation | None
     return Observation(StreamInfo(scope, media_type)) if observers else None
 
 
-def _tell(call: Callable[..., Any] | None, *args: Any) -> None:
-    if call is None:
-        return
+def _tell(call: Callable[..., Any], *args: Any) -> None:
     try:
         call(*args)
     except Exception:

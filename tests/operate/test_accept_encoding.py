@@ -47,6 +47,7 @@ ALL = ("zstd", "br", "gzip")
         pytest.param("deflate, compress", None, id="what we don't have"),
         pytest.param("gzip;q=0.5, gzip", "gzip", id="named twice"),
         pytest.param("gzip, gzip;q=0", None, id="named twice: a no is a no"),
+        pytest.param("gzip;q=0, gzip", None, id="in either order"),
         pytest.param("gzip;q=x", None, id="a weight that is no number"),
         pytest.param("gzip;q=2", None, id="a weight above 1"),
         pytest.param("gzip;q=-1, br", "br", id="a broken member is left out"),
