@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from streamkit.adapters import async_file_chunks, file_chunks, rechunk, split_lines
 from streamkit.archives import TARStreamingResponse, ZipMember, ZIPStreamingResponse
+from streamkit.asgi.listen import request_chunks
+from streamkit.asgi.truncate import Honest
 from streamkit.encoders import Encoder
 from streamkit.encoders.multipart import MultipartPart
 from streamkit.encoders.sse import ServerSentEvent
@@ -12,10 +14,12 @@ from streamkit.errors import (
     ClientTooSlow,
     DeadlineExceeded,
     GraceExceeded,
+    ItemTimeout,
     SendTimeout,
     SourceError,
     StreamKitError,
     StreamStopped,
+    ThreadTimeout,
 )
 from streamkit.formats import (
     CSVStreamingResponse,
@@ -57,6 +61,7 @@ from streamkit.outcome import StreamOutcome
 from streamkit.responses import StreamingResponse
 from streamkit.shutdown import Shutdown, graceful_shutdown
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, SourceInfo
+from streamkit.start import ResponseStart
 from streamkit.threads import stream_limiter
 
 __all__ = [
@@ -77,6 +82,8 @@ __all__ = [
     "GZIPStreamingResponse",
     "GraceExceeded",
     "HTMLStreamingResponse",
+    "Honest",
+    "ItemTimeout",
     "JPEGStreamingResponse",
     "JSONArrayStreamingResponse",
     "JSONLinesStreamingResponse",
@@ -94,6 +101,7 @@ __all__ = [
     "PNGStreamingResponse",
     "PathSource",
     "PlainTextStreamingResponse",
+    "ResponseStart",
     "SSEStreamingResponse",
     "SVGStreamingResponse",
     "SendTimeout",
@@ -108,6 +116,7 @@ __all__ = [
     "StreamStopped",
     "StreamingResponse",
     "TARStreamingResponse",
+    "ThreadTimeout",
     "WAVStreamingResponse",
     "WebMStreamingResponse",
     "WebPStreamingResponse",
@@ -124,6 +133,7 @@ __all__ = [
     "observe",
     "open_streams",
     "rechunk",
+    "request_chunks",
     "split_lines",
     "stream_limiter",
 ]
