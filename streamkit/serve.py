@@ -188,7 +188,7 @@ class Transfer:
         if self._body is not None and self._body.error is not None and error is None:
             error = self._body.error
             if isinstance(error, Exception) and reason != "error":
-                # The response has ended otherwise, so that nobody else would hear of this.
+                # The response has ended otherwise: nobody else would hear of this.
                 logger.error(
                     "the content of a response failed while it was stopped", exc_info=error
                 )
@@ -308,9 +308,8 @@ class Transfer:
 
     async def _send_error_frame(self, error: BaseException) -> None:
         frames = self._frames
-        if frames.error is not None and frames.between():
-            if frame := frames.error(error):
-                await self.writer.write([frame])
+        if frames.error is not None and frames.between() and (frame := frames.error(error)):
+            await self.writer.write([frame])
 
     async def _close_all(self) -> None:
         """Close the content, and end a response that has not started."""
