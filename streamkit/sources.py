@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from streamkit.pagecache import OPEN_FLAGS, READ_SIZE, open_cached, read_cached
-from streamkit.producers import run_in_stream_thread
+from streamkit.threads import run_in_stream_thread
 
 __all__ = ["ByteSource", "BytesSource", "FileSource", "PathSource", "SourceInfo"]
 
