@@ -157,17 +157,6 @@ def test_small_sources_as_well(size: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", FILES)
-async def test_a_file_is_served_whole_wherever_it_stands_and_closed(name: str, path: Path) -> None:
-    file = FILES[name](path)
-    file.seek(5)
-    response = await fetch_content(file)
-    assert (response.status, response.body, response.complete) == (200, DATA, True)
-    assert response.headers["accept-ranges"] == "bytes"
-    assert file.closed
-
-
-@pytest.mark.anyio
 async def test_writes_that_are_still_buffered_are_served_too(tmp_path: Path) -> None:
     file = (tmp_path / "file").open("w+b")
     file.write(b"buffered")
@@ -272,7 +261,7 @@ async def test_an_open_file_has_the_validators_of_its_path(path: Path) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", ["BytesIO", "SpooledTemporaryFile", "BufferedReader over gzip"])
+@pytest.mark.parametrize("name", ["BytesIO", "SpooledTemporaryFile", "ZipFile.open()"])
 async def test_a_file_of_no_file_system_has_no_validators_but_those_given(
     name: str, path: Path
 ) -> None:
@@ -298,7 +287,7 @@ async def test_given_validators_go_before_those_of_the_file(path: Path) -> None:
 @pytest.mark.anyio
 async def test_the_etag_changes_within_a_second(path: Path) -> None:
     etags = set()
-    for nanoseconds in (1_000_000_000, 1_000_000_001):
+    for nanoseconds in (1_750_000_000_000_000_000, 1_750_000_000_000_000_001):
         os.utime(path, ns=(0, nanoseconds))
         etags.add((await fetch_content(path)).headers["etag"])
     assert len(etags) == 2
@@ -309,7 +298,7 @@ async def test_two_copies_with_equal_times_agree(path: Path, tmp_path: Path) -> 
     copy = tmp_path / "copy"
     copy.write_bytes(DATA)
     for file in (path, copy):
-        os.utime(file, ns=(0, 1_000_000_007))
+        os.utime(file, ns=(0, 1_750_000_000_000_000_007))
     first, second = await fetch_content(path), await fetch_content(copy)
     assert first.headers["etag"] == second.headers["etag"]
 
