@@ -24,8 +24,8 @@ import pytest
 from streamkit import StreamingResponse
 from streamkit.errors import SourceError
 from streamkit.objectstore import ObjectStoreSource
-from streamkit.pagecache import READ_SIZE
 from streamkit.outcome import StreamOutcome
+from streamkit.pagecache import READ_SIZE
 from streamkit.testing import FetchedResponse, check_source, fetch, stream
 from tests.server import wait_for
 
@@ -240,6 +240,89 @@ async def test_what_is_given_goes_before_what_the_store_says(store: Any) -> None
     assert response.headers["etag"] == '"v7"'
     assert response.headers["last-modified"] == "Sat, 03 Feb 2001 04:05:06 GMT"
     assert response.headers["content-type"] == "video/webm"
+
+
+ATTRIBUTES = {
+    "Content-Type": "text/css",
+    "Cache-Control": "max-age=60",
+    "Content-Disposition": 'attachment; filename="film.css"',
+    "Content-Encoding": "gzip",
+    "Content-Language": "en",
+}
+
+
+@pytest.fixture(params=["memory", "s3"])
+def described(request: pytest.FixtureRequest) -> Any:
+    """Each kind of store that keeps headers, with an object that has them all."""
+    store = MemoryStore() if request.param == "memory" else request.getfixturevalue("s3").store()
+    obstore.put(store, NAME, DATA, attributes=ATTRIBUTES | {"colour": "red"})
+    return store
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "kept"),
+    [
+        pytest.param({}, 200, set(ATTRIBUTES), id="whole"),
+        pytest.param({"range": "bytes=0-3"}, 206, set(ATTRIBUTES), id="a range"),
+        pytest.param({"if_none_match": "*"}, 304, {"Cache-Control"}, id="not modified"),
+    ],
+)
+async def test_what_is_stored_with_an_object_is_sent_with_it(
+    described: Any, asked: dict[str, str], status: int, kept: set[str]
+) -> None:
+    response = await get(described, **asked)
+
+    assert response.status == status
+    sent = {name: response.headers.get(name.lower()) for name in ATTRIBUTES}
+    assert sent == {name: value if name in kept else None for name, value in ATTRIBUTES.items()}
+    assert "colour" not in response.headers
+
+
+async def test_headers_of_the_response_go_before_those_that_are_stored(described: Any) -> None:
+    response = StreamingResponse(
+        ObjectStoreSource(described, NAME),
+        media_type="text/plain",
+        filename="other.txt",
+        headers={"Cache-Control": "no-store"},
+    )
+
+    answer = await fetch(response)
+
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers["content-disposition"] == 'attachment; filename="other.txt"'
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "sent"),
+    [
+        pytest.param("Content-Encoding", "gzip, aws-chunked", "gzip", id="of the upload, after"),
+        pytest.param("Content-Encoding", "aws-chunked", None, id="of the upload alone"),
+        pytest.param("Content-Disposition", "inline; filename=\u65e5", None, id="beyond a header"),
+        pytest.param("Content-Type", "text/css\nX: y", None, id="more than one line"),
+        pytest.param("Cache-Control", "", None, id="nothing"),
+    ],
+)
+async def test_what_no_header_can_carry_is_left_out(
+    name: str, stored: str, sent: str | None
+) -> None:
+    store = MemoryStore()
+    obstore.put(store, NAME, DATA, attributes={name: stored})
+
+    response = await get(store)
+
+    assert (response.status, response.body) == (200, DATA)
+    assert response.headers.get(name.lower()) == sent
+
+
+async def test_validators_of_an_object_can_be_switched_off(store: Any) -> None:
+    source = ObjectStoreSource(store, NAME, etag=False, last_modified=False)
+
+    response = await fetch(StreamingResponse(source))
+
+    assert not {"etag", "last-modified"} & {*response.headers}
+    assert response.body == DATA
 
 
 @pytest.mark.parametrize("name", ["none", "films", "../films", "\0"])
@@ -568,6 +651,26 @@ async def test_a_client_that_leaves_ends_the_request_to_the_store(origin: Origin
             await client.wait_closed()
 
     assert [outcome.reason for outcome in outcomes] == ["disconnect"]
+    await anyio.to_thread.run_sync(wait_for, origin.left.is_set, "the end of the request")
+
+
+async def test_a_read_that_is_cancelled_ends_its_request_though_its_traceback_lives(
+    origin: Origin,
+) -> None:
+    origin.endless = True
+    source = ObjectStoreSource(origin.store(), NAME)
+    size = (await source.info()).size
+    kept: list[BaseException] = []
+
+    with anyio.CancelScope() as scope:
+        try:
+            async for _ in source.read(0, size):
+                scope.cancel()
+        except BaseException as exc:
+            kept.append(exc)
+            raise
+
+    assert kept
     await anyio.to_thread.run_sync(wait_for, origin.left.is_set, "the end of the request")
 
 
