@@ -37,6 +37,8 @@ logger = logging.getLogger("streamkit")
 
 # Seconds a response waits on for content whose cleanup was cancelled, and still goes on.
 LAST_RESORT = 1.0
+# Seconds that a stalled client may keep waiting what makes a shutdown's cut visible.
+CUT_PATIENCE = 0.5
 
 
 @dataclass(slots=True)
@@ -102,7 +104,7 @@ class Transfer:
         self.error: BaseException | None = None
         self._cancellable = False
         # Whether the body is waited for, and nothing is being sent.
-        self._waits = False
+        self._waits = self._sends = False
         # Whether the content is open, and whether the request's own task has had its turn.
         self._opened = self._attended = False
         self._aside: anyio.Event | None = None
@@ -202,7 +204,8 @@ class Transfer:
         with anyio.CancelScope(shield=True):
             if reason == "timeout" and self._scope.get("http_version", "").startswith("1"):
                 drop({self.connection})
-            await truncate(self._scope, self._send, failure(error))
+            patience = CUT_PATIENCE if isinstance(error, GraceExceeded) else None
+            await truncate(self._scope, self._send, failure(error), patience)
 
     def raised(self) -> BaseException | None:
         """What the response has to raise, beside a cancellation."""
@@ -235,7 +238,7 @@ class Transfer:
             self.end("disconnect", self._disconnect(exc.__cause__), cancel=False)
         except BaseException as exc:
             if self._reason is None:
-                self.end("error", exc, cancel=False)
+                self.end("error", failure(exc), cancel=False)
             if isinstance(exc, GeneratorExit) and not loop.on_loop():
                 raise
 
@@ -272,7 +275,9 @@ class Transfer:
                 raise error
             if not chunks and not finished:
                 return
+            self._sends = True
             await writer.write(chunks, last=finished and error is None)
+            self._sends = False
             if finished and not writer.complete:
                 assert error is not None
                 await self._send_error_frame(error)
@@ -370,9 +375,8 @@ class Transfer:
         )
 
     def _stop(self) -> None:
-        if self._body is not None:
-            self._body.stop()
-        if self._cancellable and self._task is not None:
+        cancel = self._body is None or self._body.stop()
+        if cancel and self._cancellable and self._task is not None:
             # Once: the content's own cleanup, which comes next, must be left to finish.
             self._cancellable = False
             self._task.cancel()
@@ -430,6 +434,8 @@ class Transfer:
         if limits.after_start or limits.first_chunk_timeout is not None:
             writer.clock = self._clock
             self._last_item = writer.last_sent = now
+            if self._sends:
+                writer.sending_since = now
             self._set_timer(now)
 
     def _due_at(self, due: float) -> None:

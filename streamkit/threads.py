@@ -120,6 +120,8 @@ class Burst:
         # What the thread waits for on the loop, which a stop of the stream has to reach.
         self.waits_for: Stoppable | None = None
         self.stopped = False
+        # What was opened on the thread and is closed with the content at the latest.
+        self.bridges: list[Any] = []
 
     def acquire_nowait(self) -> bool:
         """Take a token, if there is one now."""

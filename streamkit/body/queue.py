@@ -104,18 +104,19 @@ class Queue:
         coding, append = self._coding, self._items.append
         encode, measure = coding.encode, coding.measure
         exact, quick = coding.exact, coding.quick
-        added = 0
+        added, allowed = 0, self._allowed(pace)
         item: Any = None
         try:
             for item in items:
                 data = quick(item) if type(item) is exact else encode(item)
                 append(data)
                 added += measure(data) + ITEM_WEIGHT
-                if added >= pace.allowed or self.attention:
+                if added >= allowed or self.attention:
                     self._check(added)
                     added = 0
                     if not goes_on():
                         return False
+                    allowed = self._allowed(pace)
         except Exception as exc:
             raise blame(item, exc) from exc.__cause__
         self._added += added
@@ -128,18 +129,19 @@ class Queue:
         coding, append = self._coding, self._items.append
         encode, measure = coding.encode, coding.measure
         exact, quick = coding.exact, coding.quick
-        added = 0
+        added, allowed = 0, self._allowed(pace)
         item: Any = None
         try:
             async for item in items:
                 data = quick(item) if type(item) is exact else encode(item)
                 append(data)
                 added += measure(data) + ITEM_WEIGHT
-                if added >= pace.allowed or self.attention:
+                if added >= allowed or self.attention:
                     self._check(added)
                     added = 0
                     if not goes_on():
                         return False
+                    allowed = self._allowed(pace)
         except Exception as exc:
             raise blame(item, exc) from exc.__cause__
         self._added += added
@@ -154,6 +156,10 @@ class Queue:
         """Add what closes a whole body."""
         if tail := self._coding.finish():
             self.add(tail)
+
+    def _allowed(self, pace: Pace) -> int:
+        room = self._coding.max_buffer - self._added + self._taken
+        return min(pace.allowed, room)
 
     def _check(self, added: int) -> None:
         self._added += added
@@ -188,6 +194,11 @@ class Queue:
             self._wake_reader()
 
     # the reader's side
+
+    @property
+    def drained(self) -> bool:
+        """Whether it is finished and nothing is left to take."""
+        return self.finished and not self._items
 
     def is_idle(self) -> bool:
         """Whether nothing is there and more may come; the reader is then woken when it does."""

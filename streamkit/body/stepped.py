@@ -64,6 +64,8 @@ class SteppedBody:
         self._abandoned = False
         # Whether the cancellation that `stop` stands for has reached the content.
         self._told_to_stop = False
+        # Whether the content is being closed, which is left alone.
+        self._closing = False
         self.stopped = False
         self.finished = False
         self.error = None
@@ -72,20 +74,18 @@ class SteppedBody:
         self._coding = coding
         self._driving = self._drive()
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         self.stopped = True
         # The next item makes it check.
         self._pace.allowed = 0
+        return not self._closing
 
     @coroutine
-    def ready(self, most: int | None = None) -> Generator[Any, Any, list[Any]]:
+    def ready(self) -> Generator[Any, Any, list[Any]]:
         if not self._chunks and not self.finished:
             yield from self._step_until_ready()
         chunks, self._chunks = self._chunks, []
         self._gathered = 0
-        if most is not None and len(chunks) > most:
-            self._chunks = chunks[most:]
-            del chunks[most:]
         return chunks
 
     def _step_until_ready(self) -> Generator[Any, Any, None]:
@@ -194,7 +194,7 @@ class SteppedBody:
                 self.error = yield from close_async(self._content).__await__()
                 self.finished = True
             return
-        if not (self.finished or self._told_to_stop):
+        if not (self.finished or self._told_to_stop or self._closing):
             self._told_to_stop = True
             # At a pause it finds `stopped`; where it waits, it is cancelled.
             self._cancel_wait()
@@ -219,6 +219,7 @@ class SteppedBody:
             # That it was cancelled, as `stop` asked for, is no failure.
             asked = self.stopped and isinstance(exc, asyncio.CancelledError)
             self.error = None if asked else exc
+        self._closing = True
         closing = await close_async(self._iterator, self._content)
         self.error = self.error or closing
 
@@ -229,12 +230,12 @@ class SteppedBody:
         exact, quick = coding.exact, coding.quick
         self._iterator = iterator = async_followed(aiter(self._content))
         item = await anext(iterator, END)
-        data = b"" if item is END else encode_first(coding, item)
+        data = END if item is END else encode_first(coding, item)
         added = 0
         try:
             while item is not END:
                 try:
-                    if data:
+                    if data is not END and data:
                         self._chunks.append(data)
                         if await self._pause_if_complete(measure(data) + ITEM_WEIGHT):
                             return
