@@ -46,9 +46,9 @@ def json_serialiser(
 
     An item that acts like a mapping (`MappingProxyType`, `UserDict`) or like a row with names
     (SQLAlchemy's `Row`, `sqlite3.Row`, `asyncpg.Record`, a named tuple) is written as an object.
-    Such values inside an item are too, but for named tuples, which are arrays there. `default`, a
-    function as `json.dumps` takes it, gives something serialisable for a value of any other type;
-    a `dumps` has its own.
+    Such values inside an item are too, unless they are tuples or lists, which stay arrays there.
+    `default`, a function as `json.dumps` takes it, gives something serialisable for a value of any
+    other type; a `dumps` has its own.
 
     The function raises `TypeError` for an item of a type that JSON cannot hold, `ValueError` for
     one whose value it cannot, and pydantic's `ValidationError` for what `adapter` refuses.
