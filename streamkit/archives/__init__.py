@@ -18,33 +18,49 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
 
 from starlette.background import BackgroundTask
 
 from streamkit.archives.feed import archive_of
 from streamkit.archives.member import Member, ZipMember
 from streamkit.archives.names import Duplicates, NameChecker, Names
-from streamkit.archives.writers import TarWriter, Writer, ZipWriter, checked_level
-from streamkit.content import close_abandoned
+from streamkit.archives.writers import TarWriter, Writer, ZipWriter, check_level
+from streamkit.body.of import close_abandoned
+from streamkit.declare import Option, one_of
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
 __all__ = ["Member", "TARStreamingResponse", "ZIPStreamingResponse", "ZipMember"]
 
-_CHOICES = {"names": ("portable", "posix"), "duplicates": ("error", "rename")}
-
 
 class ArchiveOptions(ResponseOptions, total=False):
-    """What archives add to the class attributes."""
+    """What archives add to the options of every response."""
 
-    names: Names
-    duplicates: Duplicates
+    names: Annotated[
+        Names,
+        Option(
+            "portable",
+            one_of("portable", "posix"),
+            text="Which names are taken: those that every system can unpack, or all of Linux.",
+        ),
+    ]
+    duplicates: Annotated[
+        Duplicates,
+        Option(
+            "error",
+            one_of("error", "rename"),
+            text="Whether two members of one name are an error, or the second gets a number.",
+        ),
+    ]
 
 
 class ZIPOptions(ArchiveOptions, total=False):
-    """What zip archives add to the class attributes."""
+    """What zip archives add to the options of every archive."""
 
-    compress_level: int
+    compress_level: Annotated[
+        int,
+        Option(4, check_level, text="zlib's level, from 1 (fast) to 9 (small)."),
+    ]
 
 
 class _ArchiveResponse(StreamingResponse):
@@ -53,8 +69,8 @@ class _ArchiveResponse(StreamingResponse):
     options: ClassVar[type] = ArchiveOptions
     # Four chunks: with room for one, the thread is given back after each, at half of the speed.
     max_buffer = 262144
-    names: Names = "portable"
-    duplicates: Duplicates = "error"
+    names: Names
+    duplicates: Duplicates
 
     def __init__(
         self,
@@ -72,12 +88,14 @@ class _ArchiveResponse(StreamingResponse):
         **options: Unpack[ArchiveOptions],
     ) -> None:
         try:
-            taken = self._archive_of(content, dict(options))
+            # Before the content is taken: a wrong option leaves all of it here, to be closed.
+            self._configure(options)
+            archive = self._archive_of(content)
         except BaseException:
             _close_given(content)
             raise
         super().__init__(
-            taken,
+            archive,
             status_code,
             headers,
             media_type,
@@ -87,35 +105,10 @@ class _ArchiveResponse(StreamingResponse):
             etag=etag,
             last_modified=last_modified,
             on_close=on_close,
-            **options,
         )
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls._check({name: getattr(cls, name) for name in cls._own_options()})
-
-    @classmethod
-    def _own_options(cls) -> set[str]:
-        return ArchiveOptions.__annotations__.keys() - ResponseOptions.__annotations__.keys()
-
-    @classmethod
-    def _check(cls, chosen: Mapping[str, Any]) -> None:
-        """`TypeError` and `ValueError` for what an archive can't be made with."""
-        for name, choices in _CHOICES.items():
-            value = chosen[name]
-            if not isinstance(value, str):
-                raise TypeError(
-                    f"{name} must be a str, one of {choices}, got {type(value).__name__}: "
-                    f"{value!r:.60}"
-                )
-            if value not in choices:
-                raise ValueError(f"{name} must be one of {choices}, got {value!r:.60}")
-
-    def _archive_of(self, content: Any, options: Mapping[str, Any]) -> Any:
-        own = self._own_options()
-        chosen = {name: options.get(name, getattr(self, name)) for name in own}
-        self._check(chosen)
-        checker = NameChecker(chosen["names"], chosen["duplicates"])
+    def _archive_of(self, content: Any) -> Any:
+        checker = NameChecker(self.names, self.duplicates)
 
         def admit(member: ZipMember) -> ZipMember:
             name = checker.admit(member.name)
@@ -123,14 +116,14 @@ class _ArchiveResponse(StreamingResponse):
 
         return archive_of(
             content,
-            lambda: self._make_writer(chosen),
+            self._make_writer,
             admit,
-            thread_affine=options.get("thread_affine", self.thread_affine),
+            thread_affine=self.thread_affine,
             owner=type(self).__name__,
         )
 
     @abstractmethod
-    def _make_writer(self, chosen: Mapping[str, Any]) -> Writer: ...
+    def _make_writer(self) -> Writer: ...
 
 
 class ZIPStreamingResponse(_ArchiveResponse):
@@ -179,7 +172,7 @@ class ZIPStreamingResponse(_ArchiveResponse):
 
     media_type = "application/zip"
     options: ClassVar[type] = ZIPOptions
-    compress_level: int = 4
+    compress_level: int
 
     if TYPE_CHECKING:
 
@@ -199,17 +192,8 @@ class ZIPStreamingResponse(_ArchiveResponse):
             **options: Unpack[ZIPOptions],
         ) -> None: ...
 
-    @classmethod
-    def _own_options(cls) -> set[str]:
-        return super()._own_options() | {"compress_level"}
-
-    @classmethod
-    def _check(cls, chosen: Mapping[str, Any]) -> None:
-        super()._check(chosen)
-        checked_level(chosen["compress_level"])
-
-    def _make_writer(self, chosen: Mapping[str, Any]) -> Writer:
-        return ZipWriter(chosen["compress_level"])
+    def _make_writer(self) -> Writer:
+        return ZipWriter(self.compress_level)
 
 
 class TARStreamingResponse(_ArchiveResponse):
@@ -230,7 +214,7 @@ class TARStreamingResponse(_ArchiveResponse):
 
     media_type = "application/x-tar"
 
-    def _make_writer(self, chosen: Mapping[str, Any]) -> Writer:
+    def _make_writer(self) -> Writer:
         return TarWriter()
 
 

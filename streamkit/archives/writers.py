@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from streamkit.archives.member import ZipMember
 from streamkit.archives.reading import CHUNK, FileReader, Reader, Tasks
 
-__all__ = ["Hole", "TarWriter", "Writer", "ZipWriter", "checked_level"]
+__all__ = ["Hole", "TarWriter", "Writer", "ZipWriter", "check_level"]
 
 # Bytes of a spooled content that stay in memory.
 SPOOLED = 1 << 20
@@ -88,25 +88,24 @@ def _changed(member: ZipMember) -> RuntimeError:
     )
 
 
-def checked_level(level: object) -> int:
+def check_level(name: str, level: object) -> None:
     """zlib's level, 1 to 9."""
     if not isinstance(level, int) or isinstance(level, bool):
         raise TypeError(
-            f"compress_level must be an int from 1 to 9, got {type(level).__name__}: {level!r:.60}"
+            f"{name} must be an int from 1 to 9, got {type(level).__name__}: {level!r:.60}"
         )
     if not 1 <= level <= 9:
         raise ValueError(
-            f"compress_level must be 1 (fast) to 9 (small), got {level!r}; a member that "
-            f"is not to be compressed says so: ZipMember(..., compress=False)"
+            f"{name} must be 1 (fast) to 9 (small), got {level!r}; a member that is not to be "
+            f"compressed says so: ZipMember(..., compress=False)"
         )
-    return level
 
 
 class ZipWriter:
     """Zip, as in PKWARE's APPNOTE 6.3."""
 
     def __init__(self, level: int) -> None:
-        self._level = checked_level(level)
+        self._level = level
         self._infos: list[zipfile.ZipInfo] = []
         self._offset = 0
 
