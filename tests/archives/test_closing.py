@@ -134,6 +134,62 @@ async def test_contents_are_closed_when_the_response_cannot_be_made(anyio_backen
     assert (sync_content.closed, async_content.closed) == (1, 1)
 
 
+class Wrong(ZIPStreamingResponse):
+    def _make_writer(self) -> Any:
+        raise RuntimeError("no writer")
+
+
+REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception]]] = {
+    "two members of one name": (ZIPStreamingResponse, {}, ValueError),
+    "compress_level=0": (ZIPStreamingResponse, {"compress_level": 0}, ValueError),
+    "compress_level='9'": (ZIPStreamingResponse, {"compress_level": "9"}, TypeError),
+    "compress_level=True": (ZIPStreamingResponse, {"compress_level": True}, TypeError),
+    "names='dos'": (TARStreamingResponse, {"names": "dos"}, ValueError),
+    "an unknown option": (TARStreamingResponse, {"compress_level": 4}, TypeError),
+    "a writer that can't be made": (Wrong, {}, RuntimeError),
+    "an etag without quotes": (TARStreamingResponse, {"etag": "v7", "names": "posix"}, ValueError),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_response_that_is_refused_closes_all_it_was_given(
+    case: str, anyio_backend: Any
+) -> None:
+    response_class, options, error = REFUSED[case]
+    given: list[Any] = [Counted(), AsyncCounted(), CountedFile(b"1"), AsyncFile(b"2")]
+    second = "0" if case == "two members of one name" else "1"
+    names = ["0", second, "2", "3"]
+    members = [ZipMember(name, each) for name, each in zip(names, given, strict=True)]
+    with pytest.raises(error):
+        response_class(
+            [ZipMember("directory/", None), ZipMember("bytes", b""), *members], **options
+        )
+
+    def closings() -> list[int]:
+        return [each.closings if isinstance(each, CountedFile) else each.closed for each in given]
+
+    with anyio.fail_after(5):
+        while closings() != [1, 1, 1, 1]:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("level", [0, 10, True, 4.5, None, "4"])
+def test_a_class_with_a_wrong_compress_level_cannot_be_declared(level: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="compress_level must be"):
+        type("Wrong", (ZIPStreamingResponse,), {"compress_level": level})
+
+
+@pytest.mark.parametrize("wrap", [Counted, AsyncCounted])
+async def test_a_generator_of_members_is_closed_with_a_response_that_is_refused(
+    wrap: Any, anyio_backend: Any
+) -> None:
+    with pytest.raises(ValueError, match="compress_level"):
+        ZIPStreamingResponse(members := wrap(), compress_level=0)
+    with anyio.fail_after(5):
+        while not members.closed:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_of_a_generator_only_what_it_gave_is_closed_and_itself(
     kind: str, anyio_backend: Any

@@ -65,14 +65,14 @@ MIXES: dict[str, Callable[[ZipMember], Any]] = {
 @pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("wrap", [iter, async_rows], ids=["sync", "async"])
 async def test_chunks_among_members_are_refused(mix: str, wrap: Any, anyio_backend: Any) -> None:
-    counted = Counted()
-    items = MIXES[mix](ZipMember("a", counted))
+    listed, counted = Counted(), Counted()
     with pytest.raises(TypeError, match=r"not (chunks among members|members among chunks)"):
-        ZIPStreamingResponse(items)
+        ZIPStreamingResponse(MIXES[mix](ZipMember("a", listed)))
+    items = MIXES[mix](ZipMember("a", counted))
     fetched = await fetch(ZIPStreamingResponse(wrap(items) if wrap is iter else wrap(*items)))
     assert not fetched.complete
     assert isinstance(fetched.error, TypeError)
-    assert counted.closed == 1
+    assert (listed.closed, counted.closed) == (1, 1)
 
 
 def failing(error: Exception, *first: Any) -> Iterator[Any]:

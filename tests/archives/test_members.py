@@ -76,7 +76,9 @@ def test_arguments_of_other_kinds_are_refused_with_the_way_out(tmp_path: Path) -
 
 
 def test_a_member_shows_its_name_and_not_its_content() -> None:
-    assert repr(ZipMember("a", b"secret")) == "ZipMember(name='a', modified=None, compress=True)"
+    assert repr(ZipMember("a", b"secret")) == (
+        "ZipMember(name='a', modified=None, compress=True, mode=None, symlink=False)"
+    )
 
 
 async def test_times_and_permissions_are_told(directory: Path) -> None:
@@ -112,6 +114,6 @@ async def test_times_and_permissions_are_told(directory: Path) -> None:
 
 
 async def test_long_names_of_any_script_come_back() -> None:
-    name = "/".join(["ключ 鍵 " * 20] * 5)
+    name = "/".join(["ключ 鍵" * 20] * 5)
     for response_class, unpack in UNPACK.items():
         assert list(unpack(await body_of(response_class([ZipMember(name, b"")])))) == [name]
