@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamkit.adapters import async_file_chunks, file_chunks, rechunk, split_lines
 from streamkit.archives import TARStreamingResponse, ZipMember, ZIPStreamingResponse
-from streamkit.bridge import iterate_from_thread, iterate_in_threadpool, iterate_writes
+from streamkit.iterate import iterate_from_thread, iterate_in_threadpool, iterate_writes
 from streamkit.encoders import Encoder
 from streamkit.encoders.multipart import MultipartPart
 from streamkit.encoders.sse import ServerSentEvent
@@ -49,9 +49,9 @@ from streamkit.media import (
     XMLStreamingResponse,
 )
 from streamkit.objectstore import ObjectStoreSource
-from streamkit.producers import stream_limiter
+from streamkit.threads import stream_limiter
 from streamkit.responses import StreamingResponse
-from streamkit.sender import StreamOutcome
+from streamkit.outcome import StreamOutcome
 from streamkit.shutdown import Shutdown, graceful_shutdown
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, SourceInfo
 

@@ -2,6 +2,8 @@
 
     StreamKitError
     ├── SendTimeout        (TimeoutError)     a client took nothing for `send_timeout` seconds
+    ├── ItemTimeout        (TimeoutError)     the content gave nothing for `item_timeout` seconds
+    ├── ThreadTimeout      (TimeoutError)     a stream got no thread for `thread_timeout` seconds
     ├── GraceExceeded      (TimeoutError)     a stream outlived its app's `graceful_shutdown`
     ├── SourceError        (OSError)          a source gave fewer or more bytes than it said
     ├── StreamStopped      (BrokenPipeError)  a writer goes on after its reader has left
@@ -15,10 +17,12 @@ from __future__ import annotations
 __all__ = [
     "BodyCut",
     "GraceExceeded",
+    "ItemTimeout",
     "SendTimeout",
     "SourceError",
     "StreamKitError",
     "StreamStopped",
+    "ThreadTimeout",
 ]
 
 
@@ -34,6 +38,28 @@ class SendTimeout(StreamKitError, TimeoutError):
         self.seconds = seconds
 
     def __reduce__(self) -> tuple[type[SendTimeout], tuple[float]]:
+        return type(self), (self.seconds,)
+
+
+class ItemTimeout(StreamKitError, TimeoutError):
+    """The content gave nothing for `item_timeout` seconds, so the response was ended."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the content gave nothing for item_timeout={seconds} seconds")
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[type[ItemTimeout], tuple[float]]:
+        return type(self), (self.seconds,)
+
+
+class ThreadTimeout(StreamKitError, TimeoutError):
+    """No thread of `stream_limiter()` was free for `thread_timeout` seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no thread was free for thread_timeout={seconds} seconds")
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[type[ThreadTimeout], tuple[float]]:
         return type(self), (self.seconds,)
 
 

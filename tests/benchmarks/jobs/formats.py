@@ -8,6 +8,7 @@ from ..same import event_fields, json_lines, members
 from ..samples import MB, MIB
 
 FORMATS = "formats:streamkit"
+PLAIN = Side("formats:starlette", 1.0, called="Starlette, plain stream")
 
 
 def fastapi_sse(goal: float, share: float = 1.0) -> Side:
@@ -97,9 +98,10 @@ JOBS = [
         idle,
         1000,
         FORMATS,
-        (Side("formats:sse_starlette", 0.7), fastapi_sse(0.6)),
+        (Side("formats:sse_starlette", 0.7), fastapi_sse(0.6), PLAIN),
         limits={"more threads": 0},
-        rounds=1,
+        rounds=3,
+        fresh=True,
         warm_up=None,
         quick=0.2,
         same=None,

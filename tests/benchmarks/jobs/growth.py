@@ -7,12 +7,14 @@ from ..model import Job, Side
 
 OURS = "growth:streamkit"
 STARLETTE = Side("growth:starlette")
+SLOW = Side("growth:starlette", goals={"µs/chunk": 1.0, "/ping p99 ms": 1.5})
 SSE_STARLETTE = Side("growth:sse_starlette")
 FASTAPI_SSE = Side("growth:fastapi", called="fastapi.sse")
 SIZES = (1, 10, 100, 1000, 10_000)
 
 
-def grow(kind: str, title: str, measure: Measure, *peers: Side) -> list[Job]:
+def grow(kind: str, title: str, measure: Measure, *peers: Side, rounds: int = 1) -> list[Job]:
+    """Those of 1,000 streams and more in so many rounds."""
     return [
         Job(
             f"growth-{kind}-{n}",
@@ -22,7 +24,8 @@ def grow(kind: str, title: str, measure: Measure, *peers: Side) -> list[Job]:
             OURS,
             peers,
             url=f"/{kind}",
-            rounds=1,
+            rounds=rounds if n >= 1000 else 1,
+            fresh=rounds > 1,
             quick=1 if n < 1000 else 0.1,
             warm_up=None,
             same=None,
@@ -32,7 +35,7 @@ def grow(kind: str, title: str, measure: Measure, *peers: Side) -> list[Job]:
 
 
 JOBS = [
-    *grow("async", "async generators, a chunk a second each", growth, STARLETTE),
+    *grow("async", "async generators, a chunk a second each", growth, SLOW, rounds=3),
     *grow("events", "event streams, an event a second each", growth, SSE_STARLETTE, FASTAPI_SSE),
     *grow("sync", "sync generators that sleep a second a chunk", sync_growth, STARLETTE),
 ]
