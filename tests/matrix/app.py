@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import streamkit
 from streamkit import StreamingResponse, graceful_shutdown
 from tests.matrix.stacks import middleware
-from tests.matrix.ways import WAYS, Exchange, script
+from tests.matrix.ways import WAYS, Broken, Exchange, script
 
 GRACE = 0.4
 honest: Callable[[ASGIApp], ASGIApp] | None = getattr(streamkit, "Honest", None)
@@ -29,10 +29,11 @@ exchanges: dict[str, Exchange] = {}
 
 
 def play_sync(exchange: Exchange) -> Iterator[bytes]:
+    exchange.opens += 1
     try:
         for step in script(exchange):
             if isinstance(step, Exception):
-                raise step
+                raise Broken(*step.args)  # A fresh one: a traceback grows.
             if isinstance(step, float):
                 time.sleep(step)
             else:
@@ -42,10 +43,11 @@ def play_sync(exchange: Exchange) -> Iterator[bytes]:
 
 
 async def play_async(exchange: Exchange) -> AsyncIterator[bytes]:
+    exchange.opens += 1
     try:
         for step in script(exchange):
             if isinstance(step, Exception):
-                raise step
+                raise Broken(*step.args)  # A fresh one: a traceback grows.
             if isinstance(step, float):
                 await anyio.sleep(step)
             else:
@@ -159,6 +161,7 @@ def _state(key: str) -> dict[str, Any] | None:
     return {
         "ripe": exchange.ripe,
         "ended": exchange.ended is not None and monotonic() - exchange.ended,
+        "opens": exchange.opens,
         "closes": exchange.closes,
         "told": exchange.told,
     }

@@ -159,7 +159,7 @@ class _Run:
             return Result(cell, verdict, detail)
         state = self._closed()
         told = " ".join(state["told"])
-        if state["closes"] != 1 or len(state["told"]) != 1:
+        if not _is_closed(state):
             detail = f"{verdict}; closed {state['closes']} times, on_close was told {told!r}"
             verdict = verdict if verdict == HANG else NOT_CLOSED
         return Result(cell, verdict, detail, told)
@@ -199,8 +199,13 @@ class _Run:
         given_up = monotonic() + CLOSING
         while True:
             state = self._state()
-            if state is not None and state["closes"] == 1 and state["told"]:
+            if state is not None and _is_closed(state):
                 return state
             if monotonic() > given_up:
-                return state or {"closes": "an unknown number of", "told": []}
+                return state or {"opens": 0, "closes": "an unknown number of", "told": []}
             time.sleep(0.1)
+
+
+def _is_closed(state: Any) -> bool:
+    """Whether the content was closed, if it was begun, and `on_close` was told once."""
+    return state["closes"] == state["opens"] < 2 and len(state["told"]) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -130,6 +131,7 @@ def _opentelemetry() -> Middleware:
     return Middleware(OpenTelemetryMiddleware, tracer_provider=TracerProvider())
 
 
+@cache
 def _sentry() -> Middleware:
     import sentry_sdk
     from sentry_sdk.integrations.asgi import SentryAsgiMiddleware
@@ -144,6 +146,8 @@ def _sentry() -> Middleware:
         default_integrations=False,
         auto_enabling_integrations=False,
         traces_sample_rate=1.0,
+        auto_session_tracking=False,
+        enable_backpressure_handling=False,
     )
     return Middleware(SentryAsgiMiddleware)
 

@@ -22,11 +22,9 @@ def failed(result: Result) -> bool:
     cell, verdict = result.cell, result.verdict
     if cell.way.startswith("complete"):
         good = verdict == WHOLE
-    elif cell.way == "send-timeout":
-        # What the server takes at once meets no timeout.
-        good = verdict in (CUT, STATUS, WHOLE)
     else:
-        good = verdict in (CUT, STATUS)
+        # Whole: what ends the stream in time meets neither its timeout nor its item's.
+        good = verdict in (CUT, STATUS, WHOLE)
     return not good and exemption(cell, verdict) is None
 
 

@@ -40,6 +40,7 @@ class Exchange:
     # When the content came to its ending.
     fired: float | None = None
     ended: float | None = None
+    opens: int = 0
     closes: int = 0
     told: list[str] = field(default_factory=list)
     # The scope of the timeout around the response.
