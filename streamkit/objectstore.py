@@ -12,8 +12,8 @@ import anyio.to_thread
 
 from streamkit.errors import SourceError
 from streamkit.pagecache import READ_SIZE
-from streamkit.threads import stream_limiter
 from streamkit.sources import ByteSource, SourceInfo
+from streamkit.threads import stream_limiter
 
 if TYPE_CHECKING:
     from obstore import BytesStream, GetOptions, ObjectMeta

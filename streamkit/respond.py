@@ -41,9 +41,7 @@ Headers = list[tuple[bytes, bytes]]
 WITHOUT_CONTENT = frozenset((204, 205, 304))
 
 
-async def respond(
-    response: StreamingResponse, scope: Scope, receive: Receive, send: Send
-) -> None:
+async def respond(response: StreamingResponse, scope: Scope, receive: Receive, send: Send) -> None:
     """Send the response, close its content, tell `on_close`, and run background tasks."""
     writer = Writer(scope, send, response.status_code, response.raw_headers)
     opened = response._opened
@@ -142,9 +140,7 @@ def _stream_transfer(
         if error is not None:
             raise error
 
-    transfer = Transfer(
-        scope, send, writer, coding, limits, _frames(response), open_body, close
-    )
+    transfer = Transfer(scope, send, writer, coding, limits, _frames(response), open_body, close)
     return transfer
 
 

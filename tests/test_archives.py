@@ -27,12 +27,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from streamkit.archives import TARStreamingResponse, ZipMember, ZIPStreamingResponse
-from streamkit.iterate import iterate_in_threadpool, iterate_writes
 from streamkit.errors import StreamStopped
-from streamkit.threads import stream_limiter
+from streamkit.iterate import iterate_in_threadpool, iterate_writes
 from streamkit.outcome import StreamOutcome
 from streamkit.sources import BytesSource
 from streamkit.testing import fetch, stream
+from streamkit.threads import stream_limiter
 
 pytestmark = pytest.mark.anyio
 
