@@ -20,12 +20,9 @@ LEGEND = (
 def failed(result: Result) -> bool:
     """Whether a cell lies, hangs, or leaves its content open, and no exception says why."""
     cell, verdict = result.cell, result.verdict
-    if cell.way.startswith("complete"):
-        good = verdict == WHOLE
-    else:
-        # Whole: what ends the stream in time meets neither its timeout nor its item's.
-        good = verdict in (CUT, STATUS, WHOLE)
-    return not good and exemption(cell, verdict) is None
+    # Whole: what ends in time meets no timeout.
+    good = {WHOLE} if cell.way.startswith("complete") else {CUT, STATUS, WHOLE}
+    return verdict not in good and exemption(cell, verdict) is None
 
 
 def lines(results: Sequence[Result]) -> Iterator[str]:
