@@ -96,6 +96,9 @@ def _stream_transfer(
         body, coding = body_of(looked_at), coding_of(TextEncoder(), response._max_buffer)
     else:
         body, coding = body_of(response._opened), coding_of(response._encoder, response._max_buffer)
+        if callable(getattr(response._opened, "use_encoder", None)):
+            # The content encodes; what is left to the encoder is the end of the body.
+            coding = Coding(finish=coding.finish, max_buffer=coding.max_buffer)
     if isinstance(body, ThreadedBody):
         body.thread_timeout = response.thread_timeout
     limits = Limits(
