@@ -55,6 +55,8 @@ from streamkit.sender import StreamOutcome
 from streamkit.shutdown import Shutdown, graceful_shutdown
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, SourceInfo
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AACStreamingResponse",
     "AVIFStreamingResponse",
