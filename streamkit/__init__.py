@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from streamkit.adapters import async_file_chunks, file_chunks, rechunk, split_lines
 from streamkit.archives import TARStreamingResponse, ZipMember, ZIPStreamingResponse
-from streamkit.bridge import iterate_from_thread, iterate_in_threadpool, iterate_writes
 from streamkit.encoders import Encoder
 from streamkit.encoders.multipart import MultipartPart
 from streamkit.encoders.sse import ServerSentEvent
 from streamkit.errors import (
     BodyCut,
+    ClientTooSlow,
+    DeadlineExceeded,
     GraceExceeded,
     SendTimeout,
     SourceError,
@@ -24,6 +25,8 @@ from streamkit.formats import (
     SSEStreamingResponse,
     last_event_id,
 )
+from streamkit.iterate import iterate_from_thread, iterate_in_threadpool, iterate_writes
+from streamkit.limit import StreamLimit
 from streamkit.media import (
     AACStreamingResponse,
     ArrowStreamStreamingResponse,
@@ -49,11 +52,12 @@ from streamkit.media import (
     XMLStreamingResponse,
 )
 from streamkit.objectstore import ObjectStoreSource
-from streamkit.producers import stream_limiter
+from streamkit.observing import Observer, OpenStreamInfo, StreamInfo, observe, open_streams
+from streamkit.outcome import StreamOutcome
 from streamkit.responses import StreamingResponse
-from streamkit.sender import StreamOutcome
 from streamkit.shutdown import Shutdown, graceful_shutdown
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, SourceInfo
+from streamkit.threads import stream_limiter
 
 __version__ = "0.1.0"
 
@@ -65,6 +69,8 @@ __all__ = [
     "ByteSource",
     "BytesSource",
     "CSVStreamingResponse",
+    "ClientTooSlow",
+    "DeadlineExceeded",
     "Encoder",
     "FLACStreamingResponse",
     "FileSource",
@@ -83,7 +89,9 @@ __all__ = [
     "MultipartStreamingResponse",
     "OGGStreamingResponse",
     "ObjectStoreSource",
+    "Observer",
     "OctetStreamStreamingResponse",
+    "OpenStreamInfo",
     "PDFStreamingResponse",
     "PNGStreamingResponse",
     "PathSource",
@@ -95,7 +103,9 @@ __all__ = [
     "Shutdown",
     "SourceError",
     "SourceInfo",
+    "StreamInfo",
     "StreamKitError",
+    "StreamLimit",
     "StreamOutcome",
     "StreamStopped",
     "StreamingResponse",
@@ -113,6 +123,8 @@ __all__ = [
     "iterate_in_threadpool",
     "iterate_writes",
     "last_event_id",
+    "observe",
+    "open_streams",
     "rechunk",
     "split_lines",
     "stream_limiter",

@@ -169,6 +169,8 @@ class SSEStreamingResponse(_JSONItems[T]):
     keep_alive = 15.0
     first_chunk_timeout = 0.05
     farewell: object = None
+    # Browsers come back to whoever answers then.
+    _ends_on_shutdown = True
 
     if TYPE_CHECKING:
 
@@ -195,10 +197,15 @@ class SSEStreamingResponse(_JSONItems[T]):
         return SSEEncoder(self.option("dumps"), **self.json_options())
 
     def _checked_encoder(self) -> Encoder[Any]:
+        self._farewell_frame = b""
         if self.farewell is not None:
             # It need not be of the type of the items.
-            self._farewell = SSEEncoder(self.option("dumps"), nan=self.nan).encode(self.farewell)
+            encoder = SSEEncoder(self.option("dumps"), nan=self.nan)
+            self._farewell_frame = encoder.encode(self.farewell)
         return super()._checked_encoder()
+
+    def _farewell(self) -> Callable[[], bytes] | None:
+        return (lambda: self._farewell_frame) if self._farewell_frame else None
 
     @classmethod
     def _item_schema(cls) -> Any:

@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from streamkit.errors import SourceError
 from streamkit.pagecache import READ_SIZE
-from streamkit.producers import stream_limiter
+from streamkit.threads import stream_limiter
 from streamkit.sources import ByteSource, SourceInfo
 
 if TYPE_CHECKING:

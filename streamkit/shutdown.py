@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import anyio
 import anyio.lowlevel
 
-from streamkit import backend
+from streamkit import loop
 
 __all__ = ["Connection", "OpenStream", "Shutdown", "forget", "graceful_shutdown", "register"]
 
@@ -63,7 +63,7 @@ class Shutdown:
         self._is_over = False
         self._closed = False
         self._begun = anyio.Event()
-        self._signal = backend.make_signal()
+        self._signal = loop.make_signal()
         # The handlers that were there: at first, and later, when there were others.
         self._chained: defaultdict[int, list[Any]] = defaultdict(list)
         self._depth = 0
@@ -247,7 +247,7 @@ async def graceful_shutdown(grace: float = 5.0) -> AsyncGenerator[Shutdown, None
 
     _shutdowns.add(shutdown)
     shutdown._chain_signals()
-    backend.spawn(run)
+    loop.spawn(run)
     try:
         yield shutdown
     finally:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from streamkit.pagecache import OPEN_FLAGS, READ_SIZE, open_cached, read_cached
-from streamkit.producers import run_in_stream_thread
+from streamkit.threads import run_in_stream_thread
 
 __all__ = ["ByteSource", "BytesSource", "FileSource", "PathSource", "SourceInfo"]
 
@@ -61,6 +61,21 @@ class ByteSource(ABC):
         `end` is None, for all the rest, only if the size is unknown.
         """
 
+    def info_now(self) -> SourceInfo | None:
+        """What `info` would give, if it is known without waiting; None to have it awaited.
+
+        A response asks this first and sends small content without a task or a thread. Must not
+        block. `info` and `read` go on from here: nothing is opened or asked for a second time.
+        """
+        return None
+
+    def read_now(self, start: int, end: int) -> bytes | None:
+        """All the bytes `start` to `end`, if they are in memory; None to have `read` asked.
+
+        Must not block. Called after `info_now` gave an info, for at most 256 KiB.
+        """
+        return None
+
     async def aclose(self) -> None:  # noqa: B027 (many sources hold nothing)
         """Release what the source holds; also called when it was never read."""
 
@@ -88,6 +103,12 @@ class BytesSource(ByteSource):
 
     async def info(self) -> SourceInfo:
         return self._info
+
+    def info_now(self) -> SourceInfo:
+        return self._info
+
+    def read_now(self, start: int, end: int) -> bytes:
+        return self._data[start:end]
 
     async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         stop = len(self._data) if end is None else end
@@ -125,9 +146,27 @@ class PathSource(ByteSource):
         self._file: _RegularFile | None = None
 
     async def info(self) -> SourceInfo:
-        fd = open_cached(self.path)
-        file = await run_in_stream_thread(self._open) if fd is None else self._keep(fd)
+        known = self.info_now()
+        if known is not None:
+            return known
+        file = await run_in_stream_thread(self._open)
         return file.info(self._given)
+
+    def info_now(self) -> SourceInfo | None:
+        file = self._file
+        if file is None:
+            fd = open_cached(self.path)
+            if fd is None:
+                return None
+            try:
+                file = self._keep(fd)
+            except OSError:
+                # No regular file: info() says so.
+                return None
+        return file.info(self._given)
+
+    def read_now(self, start: int, end: int) -> bytes | None:
+        return None if self._file is None else self._file.read_now(start, end)
 
     def _open(self) -> _RegularFile:
         return self._keep(os.open(self.path, OPEN_FLAGS))
@@ -181,17 +220,32 @@ class FileSource(ByteSource):
         self._inner: _RegularFile | BytesSource | None = None
 
     async def info(self) -> SourceInfo:
+        known = self.info_now()
+        if known is not None:
+            return known
         file = self._python_file
-        if type(file) is io.BytesIO:
-            # Shares the memory, as long as nobody writes to the file.
-            data = file.getvalue()
-            self._inner, size = BytesSource(data), len(data)
-        elif (inner := await run_in_stream_thread(_RegularFile.of, file)) is not None:
+        if (inner := await run_in_stream_thread(_RegularFile.of, file)) is not None:
             self._inner = inner
             return inner.info(self._given)
-        else:
-            size = await run_in_stream_thread(file.seek, 0, os.SEEK_END)
+        size = await run_in_stream_thread(file.seek, 0, os.SEEK_END)
         return replace(self._given, size=size)
+
+    def info_now(self) -> SourceInfo | None:
+        file = self._python_file
+        if self._inner is None and type(file) is io.BytesIO:
+            # Shares the memory, as long as nobody writes to the file.
+            self._inner = BytesSource(file.getvalue())
+        elif self._inner is None and isinstance(file, io.FileIO | io.BufferedReader):
+            # Others may have to write first what they hold.
+            self._inner = _RegularFile.of(file)
+        if isinstance(self._inner, _RegularFile):
+            return self._inner.info(self._given)
+        if isinstance(self._inner, BytesSource):
+            return replace(self._given, size=self._inner.info_now().size)
+        return None
+
+    def read_now(self, start: int, end: int) -> bytes | None:
+        return None if self._inner is None else self._inner.read_now(start, end)
 
     def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         if self._inner is None:
@@ -267,6 +321,10 @@ class _RegularFile:
             given.last_modified or datetime.fromtimestamp(self._mtime_ns / 1e9, UTC),
             given.media_type,
         )
+
+    def read_now(self, start: int, end: int) -> bytes | None:
+        data = read_cached(self._fd, start, end - start) if end - start <= READ_SIZE else None
+        return data if data is None or len(data) == end - start else None
 
     async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         end = self.size if end is None else end

@@ -20,8 +20,11 @@ FLOORS = [
     ["errors"],
     ["encoders", "http", "openapi"],
     ["backend", "buffer", "pagecache"],
-    ["producers", "bridge", "adapters", "sources", "objectstore", "shutdown"],
-    ["delivery", "content", "sender", "responses", "archives"],
+    ["producers", "bridge", "adapters", "sources", "objectstore", "shutdown", "limit", "rates"],
+    [
+        *["delivery", "content", "sender", "responses", "archives"],
+        *["compress", "observing", "observers"],
+    ],
     ["media", "formats", "testing"],
     ["demo", "__main__"],
 ]
@@ -30,7 +33,7 @@ PURE = ["encoders", "http", "openapi"]
 IMPURE = {"anyio", "asyncio", "fastapi", "selectors", "socket", "starlette", "threading", "time"}
 # Where threads are known of; `shutdown` asks for the main
 # one, `testing.encoders` encodes on one that it starts.
-THREADING = {"buffer", "producers", "bridge", "shutdown", "testing.encoders"}
+THREADING = {"buffer", "producers", "bridge", "shutdown", "limit", "testing.encoders"}
 
 
 def read_sources() -> dict[str, str]:

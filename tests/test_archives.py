@@ -27,10 +27,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from streamkit.archives import TARStreamingResponse, ZipMember, ZIPStreamingResponse
-from streamkit.bridge import iterate_in_threadpool, iterate_writes
+from streamkit.iterate import iterate_in_threadpool, iterate_writes
 from streamkit.errors import StreamStopped
-from streamkit.producers import stream_limiter
-from streamkit.sender import StreamOutcome
+from streamkit.threads import stream_limiter
+from streamkit.outcome import StreamOutcome
 from streamkit.sources import BytesSource
 from streamkit.testing import fetch, stream
 

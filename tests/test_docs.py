@@ -115,7 +115,7 @@ def skip_without_what_it_needs(source: str) -> None:
     if "ffmpeg" in source and not shutil.which("ffmpeg"):
         pytest.skip("ffmpeg is not installed")
     # The last is younger than the lowest FastAPI that will do.
-    for name in ("openai", "sse_starlette", "fastapi.sse"):
+    for name in ("openai", "sse_starlette", "fastapi.sse", "prometheus_client", "opentelemetry"):
         if name in source:
             pytest.importorskip(name)
 
@@ -168,6 +168,10 @@ def test_the_reference_has_every_public_name_once() -> None:
     pages = "".join(page.read_text("utf-8") for page in (ROOT / "docs/reference").glob("*.md"))
     names = [f"streamkit.{name}" for name in streamkit.__all__]
     names += [f"streamkit.testing.{name}" for name in streamkit.testing.__all__]
+    names += [
+        "streamkit.observers.opentelemetry.OpenTelemetryObserver",
+        "streamkit.observers.prometheus.PrometheusObserver",
+    ]
 
     documented = re.findall(r"^::: (.*)$", pages, re.MULTILINE)
     assert sorted(documented) == sorted([*names, "streamkit.errors"])

@@ -302,7 +302,7 @@ async def test_items_that_can_not_be_encoded_cut_the_body_with_a_hint() -> None:
 async def test_the_middle_of_an_exception_while_the_app_hangs_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamkit.sender.SPOIL_TIMEOUT", 0.01)
+    monkeypatch.setattr("streamkit.asgi.truncate.PATIENCE", 0.01)
     outcomes: list[StreamOutcome] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -373,7 +373,7 @@ async def test_a_disconnect_while_the_last_message_is_handled_is_no_disconnect()
 async def test_a_last_message_that_hangs_after_a_disconnect_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamkit.sender.LAST_TIMEOUT", 0.01)
+    monkeypatch.setattr("streamkit.serve.LAST_RESORT", 0.01)
     outcomes: list[StreamOutcome] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -25,7 +25,7 @@ from streamkit import StreamingResponse
 from streamkit.errors import SourceError
 from streamkit.objectstore import ObjectStoreSource
 from streamkit.pagecache import READ_SIZE
-from streamkit.sender import StreamOutcome
+from streamkit.outcome import StreamOutcome
 from streamkit.testing import FetchedResponse, check_source, fetch, stream
 from tests.server import wait_for
 

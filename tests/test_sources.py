@@ -198,7 +198,7 @@ def cached_in_part(patch: pytest.MonkeyPatch) -> None:
     def read(fd: int, buffers: Any, start: int, flags: int) -> int:
         if next(turns) % 3 == 0:
             raise BlockingIOError
-        return preadv(fd, [buffers[0][: len(buffers[0]) // 3 + 1]], start, flags)
+        return preadv(fd, [memoryview(buffers[0])[: len(buffers[0]) // 3 + 1]], start, flags)
 
     patch.setattr(os, "preadv", read)
 

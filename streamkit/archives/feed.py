@@ -17,16 +17,16 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import AsyncExitStack, aclosing
-from inspect import isawaitable
+from contextlib import aclosing
 from typing import Any, NoReturn
 
 from streamkit.archives.member import ZipMember
 from streamkit.archives.reading import WHOLE, Tasks, close_all, close_contents, open_reader
 from streamkit.archives.writers import Writer
-from streamkit.bridge import Stream
-from streamkit.errors import StreamStopped
-from streamkit.producers import TaskProducer, ThreadProducer, WriteProducer
+from streamkit.body.base import Coding
+from streamkit.body.threaded import ThreadedBody
+from streamkit.closing import close_async
+from streamkit.iterate import Stream
 
 __all__ = ["archive_of"]
 
@@ -43,7 +43,7 @@ def archive_of(
         return content
     archive = _Archive(make_writer(), thread_affine, owner)
     if isinstance(content, AsyncIterable):
-        return Stream(TaskProducer(_AsyncFeed(content, archive)))
+        return _AsyncFeed(content, archive)
     if not isinstance(content, Collection):
         return archive.stream(content)
     members = list(content)
@@ -63,7 +63,7 @@ def _is_ready(content: Any) -> bool:
         or callable(getattr(content, "read", None))
         or not isinstance(content, AsyncIterable | Iterable)
         # What `iterate_writes` gives are bytes: they need no second look.
-        or (isinstance(content, Stream) and isinstance(content.producer, WriteProducer))
+        or (isinstance(content, Stream) and content.is_written)
     )
 
 
@@ -102,24 +102,8 @@ class _Archive:
         return self._stream(_Listed(members, tasks), tasks, ends=ends)
 
     def _stream(self, members: Iterable[Any], tasks: Tasks, *, ends: bool) -> Stream[bytes]:
-        producer = _FeedProducer(_Feed(members, self, tasks, ends=ends), tasks, self.thread_affine)
-        return Stream(producer, measure=len)
-
-
-class _FeedProducer(ThreadProducer):
-    """Stops the async content that its thread waits for, as well."""
-
-    def __init__(self, feed: _Feed, tasks: Tasks, thread_affine: bool) -> None:
-        super().__init__(feed, thread_affine=thread_affine)
-        self._tasks = tasks
-
-    def stop(self) -> None:
-        super().stop()
-        self._tasks.stop()
-
-    def kill(self) -> None:
-        super().kill()
-        self._tasks.kill()
+        feed = _Feed(members, self, tasks, ends=ends)
+        return Stream(ThreadedBody(feed, thread_affine=self.thread_affine), Coding())
 
 
 class _Listed(Iterator[ZipMember]):
@@ -156,14 +140,10 @@ class _Feed:
     def __iter__(self) -> Iterator[bytes]:
         self._iterator = iterator = iter(self._members)
         first = next(iterator, END)
-        try:
-            if first is END or isinstance(first, ZipMember):
-                yield from self._write(first, iterator)
-            else:
-                yield from self._pass(first, iterator)
-        except StreamStopped:
-            if not self._tasks.stopped:
-                raise
+        if first is END or isinstance(first, ZipMember):
+            yield from self._write(first, iterator)
+        else:
+            yield from self._pass(first, iterator)
 
     def close(self) -> None:
         """Close the iterable, and the members that it owns."""
@@ -241,13 +221,5 @@ class _AsyncFeed:
 
     async def aclose(self) -> None:
         """Close the iterable."""
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(_aclose, self._members)
-            if self._iterator is not self._members:
-                stack.push_async_callback(_aclose, self._iterator)
-
-
-async def _aclose(thing: Any) -> None:
-    close = getattr(thing, "aclose", None) or getattr(thing, "close", None)
-    if close is not None and isawaitable(result := close()):
-        await result
+        if (error := await close_async(self._iterator, self._members)) is not None:
+            raise error

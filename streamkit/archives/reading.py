@@ -8,16 +8,16 @@ from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, Protocol
 
-from streamkit import backend
 from streamkit.adapters import file_chunks, is_async_file
-from streamkit.bridge import Stream, ThreadIterator
-from streamkit.buffer import Buffer, ThreadSignal
-from streamkit.content import open_content
-from streamkit.delivery import Delivery, whole
+from streamkit.body.base import Coding
+from streamkit.body.of import open_content
+from streamkit.body.source import WholeSource
+from streamkit.closing import close_sync
 from streamkit.encoders.text import TextEncoder
 from streamkit.errors import StreamStopped
-from streamkit.producers import Producer, TaskProducer, Work
+from streamkit.iterate import ThreadIterator
 from streamkit.sources import ByteSource
+from streamkit.threads import current_burst
 
 __all__ = [
     "CHUNK",
@@ -37,61 +37,23 @@ WHOLE = (str, bytes, bytearray, memoryview)
 
 
 class Tasks:
-    """What stops the async content that an archive's thread waits for.
-
-    `stop` and `kill` are called on the loop's thread, as all starting is, so that a content
-    which starts meanwhile is not missed. One content is read at a time.
-    """
-
-    def __init__(self) -> None:
-        self._current: Producer | None = None
-        self.stopped = False
+    """What an archive's thread needs of the loop: async content, and whether to go on."""
 
     def iterate(self, content: Any) -> ThreadIterator[Any]:
-        """A sync iterator over async content; closing it closes the content in its task."""
+        """A sync iterator over async content; closing it closes the content in its task.
+
+        A stop of the archive reaches it there.
+        """
         opened = open_content(content, thread_affine=False, owner="ZipMember")
         if isinstance(opened, ByteSource):
-            opened = TaskProducer(Delivery(opened, whole))
-        return ThreadIterator(Stream(_Stoppable(opened, self)))
-
-    def started(self, producer: Producer) -> None:
-        """Take note of a content that is read from now on."""
-        self._current = producer
-        if self.stopped:
-            producer.stop()
-
-    def stop(self) -> None:
-        """Stop the content at hand, and those to come."""
-        self.stopped = True
-        if self._current is not None:
-            self._current.stop()
-
-    def kill(self) -> None:
-        """Give up on the cleanup of the content at hand."""
-        if self._current is not None:
-            self._current.kill()
+            opened = WholeSource(opened)
+        return ThreadIterator(opened, Coding())  # type: ignore[arg-type]
 
     def check(self) -> None:
         """Leave a loop that gives no chunks; on the archive's thread."""
-        if self.stopped:
+        burst = current_burst()
+        if burst is not None and burst.stopped:
             raise StreamStopped("nobody reads this archive any more")
-
-
-class _Stoppable:
-    """A producer that the archive's `Tasks` know while it runs."""
-
-    buffer: Buffer[Any]
-
-    def __init__(self, producer: Producer, tasks: Tasks) -> None:
-        self._producer = producer
-        self._tasks = tasks
-        self.stop = producer.stop
-        self.kill = producer.kill
-
-    def start(self, work: Work, reader: backend.Signal | ThreadSignal) -> None:
-        self._producer.start(work, reader)
-        self.buffer = self._producer.buffer
-        self._tasks.started(self._producer)
 
 
 class Reader(Protocol):
@@ -204,10 +166,8 @@ def close_contents(contents: Iterable[Any], tasks: Tasks) -> None:
 
 def close_all(owned: Iterable[Any]) -> None:
     """Close all that can be closed, once; then raise what one of them raised."""
-    with ExitStack() as stack:
-        for thing in {id(thing): thing for thing in owned}.values():
-            if callable(close := getattr(thing, "close", None)):
-                stack.callback(close)
+    if (error := close_sync(*owned)) is not None:
+        raise error
 
 
 def _sync(content: Any, tasks: Tasks) -> Any:

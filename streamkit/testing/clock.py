@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from streamkit.backend import in_trio
+from streamkit.loop import in_trio
 
 __all__ = ["virtual_time"]
 

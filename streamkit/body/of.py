@@ -1,4 +1,4 @@
-"""What a response may be given, told apart when it is constructed."""
+"""The one place that decides what a content is, and which body drives it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,27 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from inspect import isawaitable, iscoroutine, isfunction
 from typing import Any
 
-from streamkit import backend
+from streamkit import loop
 from streamkit.adapters import async_file_chunks, file_chunks, is_async_file
-from streamkit.bridge import Stream, producer_of
-from streamkit.delivery import Delivery, whole
-from streamkit.producers import Producer, TaskProducer
+from streamkit.body.base import Body
+from streamkit.body.direct import DirectBody
+from streamkit.body.fastapi import unwrap
+from streamkit.body.pumped import PumpedBody
+from streamkit.body.source import PlanContent, WholeSource
+from streamkit.body.stepped import SteppedBody
+from streamkit.body.threaded import ThreadedBody
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, is_seekable
 
-__all__ = ["close_abandoned", "open_content"]
+__all__ = ["Opened", "body_of", "close_abandoned", "open_content"]
+
+# What a content is: a source, sync content with its body, or async content, whose body depends on
+# the loop that will run it.
+Opened = ByteSource | ThreadedBody | AsyncIterable[Any]
 
 
 def open_content(
     content: Any, *, thread_affine: bool, owner: str, charset: str | None = "utf-8"
-) -> Producer | ByteSource:
+) -> Opened:
     """What will give the bytes or items of any content; nothing is opened or iterated here.
 
     `charset` None says that `owner`, a class of which the errors speak, takes items, not bytes.
@@ -38,10 +46,30 @@ def open_content(
         return source
     if is_file:
         file = _AsyncFileContent(content) if is_async_file(content) else _FileContent(content)
-        return producer_of(file, thread_affine=thread_affine)
+        return _driven(file, thread_affine)
     if isinstance(content, Mapping) or not isinstance(content, AsyncIterable | Iterable):
         raise _refusal(content, owner)
-    return producer_of(content, thread_affine=thread_affine)
+    return _driven(content, thread_affine)
+
+
+def _driven(content: Any, thread_affine: bool) -> Opened:
+    opened: Opened | None = None
+    if hand_over := getattr(content, "_hand_over", None):
+        opened = hand_over()
+    if opened is None and isinstance(content, AsyncIterable):
+        opened = unwrap(content)
+    return ThreadedBody(content, thread_affine=thread_affine) if opened is None else opened
+
+
+def body_of(opened: Opened) -> Body:
+    """The body for what `open_content` gave; on the loop that is going to run it."""
+    if isinstance(opened, ThreadedBody):
+        return opened
+    content = WholeSource(opened) if isinstance(opened, ByteSource) else opened
+    if not loop.in_trio():
+        return SteppedBody(content)
+    # trio parks a task as soon as it waits, so that content can't be driven by hand there.
+    return DirectBody(content) if isinstance(content, PlanContent) else PumpedBody(content)
 
 
 def _source_of(content: Any, charset: str) -> ByteSource | None:
@@ -73,8 +101,11 @@ def close_abandoned(content: Any) -> None:
     except Exception:
         # The content itself was refused: it was never taken.
         return
-    producer = TaskProducer(Delivery(opened, whole)) if isinstance(opened, ByteSource) else opened
-    backend.run_somewhere(Stream[Any](producer).aclose)
+
+    async def close() -> None:
+        await body_of(opened).aclose()
+
+    loop.run_somewhere(close)
 
 
 def _refusal(content: Any, owner: str) -> TypeError:

@@ -22,7 +22,21 @@ import anyio.from_thread
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Signal", "Task", "checkpoint", "in_trio", "make_signal", "run_somewhere", "spawn"]
+__all__ = [
+    "Signal",
+    "Task",
+    "Timer",
+    "call_at",
+    "checkpoint",
+    "clock",
+    "in_trio",
+    "liveness",
+    "make_signal",
+    "on_loop",
+    "run_somewhere",
+    "spawn",
+    "threadsafe",
+]
 
 # Seconds by which a loop's clock counts: uvloop rounds to them, and wakes up that much early.
 RESOLUTION = 0.001
@@ -63,7 +77,49 @@ def in_trio() -> bool:
     return trio is not None and trio.lowlevel.in_trio_task()
 
 
-def _on_loop() -> bool:
+def liveness() -> Callable[[], bool]:
+    """A function for any thread: whether this loop still runs, and threads may wait for it."""
+    if in_trio():
+        import trio
+
+        token = trio.lowlevel.current_trio_token()
+
+        def runs() -> bool:
+            try:
+                token.run_sync_soon(int)
+            except trio.RunFinishedError:
+                return False
+            return True
+
+        return runs
+    running = asyncio.get_running_loop()
+    return lambda: not running.is_closed()
+
+
+def threadsafe(function: Callable[[], object]) -> Callable[[], None]:
+    """A function that any thread may call, also in `__del__`: the loop calls `function` soon."""
+    if in_trio():
+        import trio
+
+        token = trio.lowlevel.current_trio_token()
+
+        def call() -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(function)
+
+        return call
+    running = asyncio.get_running_loop()
+
+    def call_soon() -> None:
+        # Once the loop is closed, which a thread can outlive, nobody is there to do it.
+        with suppress(RuntimeError):
+            running.call_soon_threadsafe(function)
+
+    return call_soon
+
+
+def on_loop() -> bool:
+    """Whether a loop runs this code; not so in a coroutine that is closed with its loop."""
     return in_trio() or asyncio._get_running_loop() is not None
 
 
@@ -95,13 +151,54 @@ def run_somewhere(function: Function) -> None:
 
     Without either, a loop is made for it.
     """
-    if _on_loop():
+    if on_loop():
         spawn(function)
         return
     try:
         anyio.from_thread.run(function)
     except RuntimeError:
         anyio.run(function)
+
+
+def clock() -> Callable[[], float]:
+    """The loop's clock, in seconds."""
+    if in_trio():
+        import trio
+
+        return trio.current_time
+    return asyncio.get_running_loop().time
+
+
+class Timer(Protocol):
+    """A call that is due later."""
+
+    def cancel(self) -> None:
+        """Do not call."""
+
+
+def call_at(due: float, function: Callable[[], None]) -> Timer:
+    """Call `function` on the loop when its clock has come to `due`."""
+    if in_trio():
+        return _TrioTimer(due, function)
+    return asyncio.get_running_loop().call_at(due, function)
+
+
+class _TrioTimer:
+    def __init__(self, due: float, function: Callable[[], None]) -> None:
+        import trio
+
+        self._scope = trio.CancelScope()
+        trio.lowlevel.spawn_system_task(self._run, due, function, context=copy_context())
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+    async def _run(self, due: float, function: Callable[[], None]) -> None:
+        import trio
+
+        with self._scope:
+            await trio.sleep_until(due)
+            function()
 
 
 class _AsyncioSignal:

@@ -1,0 +1,189 @@
+"""What every body offers, and how items become chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Protocol, TypeVar
+
+from streamkit.encoders import Encoder
+from streamkit.encoders.text import TextEncoder
+from streamkit.start import ResponseStart
+
+__all__ = [
+    "END",
+    "Body",
+    "Coding",
+    "Pace",
+    "ReadyBody",
+    "blame",
+    "coding_of",
+    "encode_first",
+]
+
+T = TypeVar("T")
+
+# Seconds in which items are gathered before they are sent and the loop has its turn.
+LOOP_SLICE = 0.001
+# An item counts as its bytes and this much, so that many empty ones make a batch as well.
+ITEM_WEIGHT = 16
+# Most bytes added between two checks of the flags and the clock.
+CHECK_EVERY = 1024
+# Seconds between two checks up to which items are quick, and checks may be rarer.
+QUICK = 0.0001
+
+
+# In place of an item: there is none.
+END: Any = object()
+
+
+def _identity(item: Any) -> Any:
+    return item
+
+
+def _no_tail() -> bytes:
+    return b""
+
+
+@dataclass(slots=True)
+class Coding:
+    """How items become chunks, what closes a body, and how large a batch may be.
+
+    `exact` is a type whose items `quick` encodes as `encode` does, but faster.
+    """
+
+    encode: Callable[[Any], Any] = _identity
+    finish: Callable[[], Any] = _no_tail
+    measure: Callable[[Any], int] = len
+    max_buffer: int = 65536
+    exact: type | None = None
+    quick: Callable[[Any], Any] = _identity
+    # Takes the `ResponseStart` that may be the very first item.
+    on_start: Callable[[Any], None] | None = None
+
+
+def encode_first(coding: Coding, item: Any) -> Any:
+    """The chunk of the first item; `END` for a `ResponseStart`, which begins the response."""
+    if coding.on_start is not None and isinstance(item, ResponseStart):
+        coding.on_start(item)
+        return END
+    return coding.encode(item)
+
+
+def blame(item: Any, error: BaseException) -> BaseException:
+    """The error that an item's encoding raised, in the words of the rule that the item broke."""
+    if not isinstance(item, ResponseStart) or not isinstance(error, Exception):
+        return error
+    late = TypeError("ResponseStart must be the very first item of its content")
+    late.__cause__ = error
+    return late
+
+
+def coding_of(encoder: Encoder[Any], max_buffer: int) -> Coding:
+    """The coding of a response's encoder."""
+    coding = Coding(encoder.encode, encoder.finish, len, max_buffer)
+    if type(encoder) is TextEncoder and encoder.quick is not None:
+        coding.exact, coding.quick = encoder.quick
+    return coding
+
+
+class Body(Protocol):
+    """Encoded chunks that become ready one after the other.
+
+    Owns its content: closes it once, on every way out. All methods are called on the loop's
+    thread; `ready` and `aclose` by one task.
+    """
+
+    @property
+    def finished(self) -> bool:
+        """Whether the content is closed and all its chunks were taken."""
+        ...
+
+    error: BaseException | None
+    """What ended the content before its end."""
+
+    def start(self, coding: Coding) -> None:
+        """Begin; called at most once. A body that never starts is only closed."""
+
+    async def ready(self) -> list[Any]:
+        """All chunks that are ready; waits only if there are none. The first comes alone.
+
+        An empty list says that the body is finished or was stopped.
+        """
+        ...
+
+    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """Run a `send`, unharmed by cancellations that belong to the content."""
+        ...
+
+    def stop(self) -> bool:
+        """Ask the content to end; returns at once. `aclose` waits for it.
+
+        Whether the task that waits in `ready` is to be cancelled as well: not so where it closes
+        the content already.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Stop, and return when the content is closed and the body finished."""
+
+
+class ReadyBody:
+    """A body that is there as a whole: nothing is waited for, and nothing left to close."""
+
+    finished = True
+    error: BaseException | None = None
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self._chunks = chunks
+
+    def start(self, coding: Coding) -> None:
+        pass
+
+    async def ready(self) -> list[Any]:
+        chunks, self._chunks = self._chunks, []
+        return chunks
+
+    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        return sending
+
+    def stop(self) -> bool:
+        self._chunks = []
+        return True
+
+    async def aclose(self) -> None:
+        self._chunks = []
+
+
+class Pace:
+    """When the producing side checks the clock, and when its slice of time is over.
+
+    Reading the clock costs as much as a short item. So `allowed` bytes pass between two checks:
+    few at first, and more as long as the items prove quick. A slow item among quick ones may hold
+    what is ready for `CHECK_EVERY` bytes of its kind, once.
+    """
+
+    __slots__ = ("_checked", "_slice", "allowed", "until")
+
+    def __init__(self, slice_: float) -> None:
+        self._slice = slice_
+        self.begin()
+
+    def begin(self) -> None:
+        """The other side had its turn: the next item begins a slice."""
+        self.allowed = 1
+        self._checked = self.until = 0.0
+
+    def is_over(self) -> bool:
+        """Whether the slice is over; sets how many bytes may pass until the next question."""
+        now = monotonic()
+        if not self.until:
+            self.until = now + self._slice
+            self.allowed = 4 * ITEM_WEIGHT
+        elif now - self._checked < QUICK:
+            self.allowed = min(self.allowed * 2, CHECK_EVERY)
+        else:
+            self.allowed = 1
+        self._checked = now
+        return now >= self.until

@@ -1,0 +1,287 @@
+"""Async content on asyncio, driven by hand in the task that sends.
+
+The content runs in one coroutine, `_drive`. The task steps it with `send(None)`. When it gives up
+a future while chunks are ready, the chunks are returned first, and the future is handed to the
+loop by the next `ready()`. So an item that comes alone is sent without another task, future or
+timer, and items that come together leave together.
+
+This rests on asyncio's task protocol: a coroutine yields None, or a future whose
+`_asyncio_future_blocking` is set. Each kind of awaitable has a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator
+from time import monotonic
+from types import coroutine
+from typing import Any, TypeVar
+
+from streamkit.body.base import END, ITEM_WEIGHT, LOOP_SLICE, Coding, Pace, blame, encode_first
+from streamkit.body.following import async_followed, cancel_at_yield
+from streamkit.closing import close_async
+
+__all__ = ["SteppedBody"]
+
+T = TypeVar("T")
+
+
+class _Mark:
+    """What `_drive` yields to the one who steps it, instead of a future."""
+
+
+# A batch is complete; the content waits at its `yield`.
+PAUSED = _Mark()
+# Nothing was yielded yet.
+NEW = _Mark()
+
+
+class _CancelledAtYield(BaseException):
+    """Thrown at a pause: a scope that the content holds around its `yield` cancels it."""
+
+
+@coroutine
+def _pause() -> Generator[Any, None, None]:
+    yield PAUSED
+
+
+class SteppedBody:
+    """Steps an async iterable in the task that calls `ready()`, and closes it there."""
+
+    error: BaseException | None
+
+    def __init__(self, content: AsyncIterable[Any]) -> None:
+        self._content = content
+        self._iterator: AsyncIterator[Any] | None = None
+        self._coding: Coding | None = None
+        self._chunks: list[Any] = []
+        # The size of `_chunks`, as far as it was counted.
+        self._gathered = 0
+        self._is_first = True
+        # What `_drive` yielded last, and was not waited for yet.
+        self._trap: Any = NEW
+        self._pace = Pace(LOOP_SLICE)
+        self._abandoned = False
+        # Whether the cancellation that `stop` stands for has reached the content.
+        self._told_to_stop = False
+        # Whether the content is being closed, which is left alone.
+        self._closing = False
+        self.stopped = False
+        self.finished = False
+        self.error = None
+
+    def start(self, coding: Coding) -> None:
+        self._coding = coding
+        self._driving = self._drive()
+
+    def stop(self) -> bool:
+        self.stopped = True
+        # The next item makes it check.
+        self._pace.allowed = 0
+        return not self._closing
+
+    @coroutine
+    def ready(self) -> Generator[Any, Any, list[Any]]:
+        if not self._chunks and not self.finished:
+            yield from self._step_until_ready()
+        chunks, self._chunks = self._chunks, []
+        self._gathered = 0
+        return chunks
+
+    def _step_until_ready(self) -> Generator[Any, Any, None]:
+        while True:
+            trap = yield from self._resume()
+            # A bare yield, `sleep(0)`, is no wait while the slice lasts and there are chunks.
+            while trap is None and self._chunks and monotonic() < self._pace.until:
+                trap = self._advance(self._driving.send, None)
+            self._trap = trap
+            if self._chunks or self.finished or (trap is PAUSED and self.stopped):
+                return
+
+    def _resume(self) -> Generator[Any, Any, Any]:
+        """Wait for what the content waits for, and take its next step."""
+        driving, trap = self._driving, self._trap
+        if isinstance(trap, _Mark):
+            return self._advance(driving.send, None)
+        self._trap = NEW
+        try:
+            argument = yield trap
+        except GeneratorExit:
+            # The loop was closed under the task: nothing can be awaited any more.
+            self._abandoned = self.finished = True
+            driving.close()
+            raise
+        except BaseException as exc:
+            self._told_to_stop = self.stopped
+            return self._advance(driving.throw, exc)
+        self._pace.begin()
+        return self._advance(driving.send, argument)
+
+    def _advance(self, step: Callable[[Any], Any], argument: Any) -> Any:
+        try:
+            return step(argument)
+        except StopIteration:
+            self.finished = True
+            return NEW
+
+    @coroutine
+    def shield(self, sending: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Run a `send`; a cancellation meanwhile is the content's, unless `stop` asked for it.
+
+        A scope that the content holds around its `yield` (`asyncio.timeout`, a task group)
+        cancels this task, which waits for the client just then. The task waits for a future of
+        ours in place of the one of the `send`, so that only ours is cancelled.
+        """
+        step: Callable[[Any], Any] = sending.send
+        argument: Any = None
+        while True:
+            try:
+                trap = step(argument)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            step, argument = sending.send, None
+            try:
+                if trap is None:
+                    argument = yield None
+                    continue
+                trap._asyncio_future_blocking = False
+                while not trap.done():
+                    waiter = trap.get_loop().create_future()
+                    wake = _waker(waiter)
+                    trap.add_done_callback(wake)
+                    try:
+                        yield from waiter
+                    except asyncio.CancelledError as exc:
+                        if self.stopped:
+                            raise
+                        self._cancel_content(exc)
+                    finally:
+                        trap.remove_done_callback(wake)
+            except GeneratorExit:
+                sending.close()
+                raise
+            except asyncio.CancelledError as exc:
+                if not self.stopped:
+                    self._cancel_content(exc)
+                    continue
+                if trap is not None:
+                    trap.cancel()
+                self._told_to_stop = False
+                step, argument = sending.throw, exc
+
+    def _cancel_content(self, exc: BaseException) -> None:
+        """Deliver a cancellation to the content, which waits at its `yield` or for a future."""
+        trap = self._trap
+        if trap is PAUSED:
+            self._trap = self._advance(self._driving.throw, _CancelledAtYield(exc))
+        elif trap is None:
+            self._trap = self._advance(self._driving.throw, exc)
+        elif not isinstance(trap, _Mark):
+            if not trap.cancel():
+                # It is done already, as for a task that is cancelled before its next step.
+                self._trap = self._advance(self._driving.throw, exc)
+            elif trap.done():
+                trap._asyncio_future_blocking = False
+                self._trap = self._advance(self._driving.send, None)
+
+    @coroutine
+    def aclose(self) -> Generator[Any, Any, None]:
+        self.stop()
+        if self._coding is None:
+            if not self.finished:
+                self._coding = Coding()
+                self.error = yield from close_async(self._content).__await__()
+                self.finished = True
+            return
+        if not (self.finished or self._told_to_stop or self._closing):
+            self._told_to_stop = True
+            # At a pause it finds `stopped`; where it waits, it is cancelled.
+            self._cancel_wait()
+        while not self.finished:
+            self._trap = yield from self._resume()
+            self._chunks.clear()
+
+    def _cancel_wait(self) -> None:
+        trap = self._trap
+        if isinstance(trap, _Mark) or (trap is not None and trap.cancel()):
+            return
+        self._trap = self._advance(self._driving.throw, asyncio.CancelledError())
+
+    async def _drive(self) -> None:
+        """Take, encode and gather all items, and close the content; sets `error`."""
+        try:
+            if not self.stopped:
+                await self._take_items()
+        except BaseException as exc:
+            if self._abandoned:
+                raise
+            # That it was cancelled, as `stop` asked for, is no failure.
+            asked = self.stopped and isinstance(exc, asyncio.CancelledError)
+            self.error = None if asked else exc
+        self._closing = True
+        closing = await close_async(self._iterator, self._content)
+        self.error = self.error or closing
+
+    async def _take_items(self) -> None:
+        coding, pace = self._coding, self._pace
+        assert coding is not None
+        encode, measure = coding.encode, coding.measure
+        exact, quick = coding.exact, coding.quick
+        self._iterator = iterator = async_followed(aiter(self._content))
+        item = await anext(iterator, END)
+        data = END if item is END else encode_first(coding, item)
+        added = 0
+        try:
+            while item is not END:
+                try:
+                    if data is not END and data:
+                        self._chunks.append(data)
+                        if await self._pause_if_complete(measure(data) + ITEM_WEIGHT):
+                            return
+                    async for item in iterator:
+                        data = quick(item) if type(item) is exact else encode(item)
+                        if data:
+                            self._chunks.append(data)
+                            added += measure(data)
+                        added += ITEM_WEIGHT
+                        if added >= pace.allowed:
+                            if await self._pause_if_complete(added):
+                                return
+                            added = 0
+                except _CancelledAtYield as cancelled:
+                    cancellation: BaseException = cancelled.args[0]
+                else:
+                    break
+                item = await cancel_at_yield(iterator, cancellation)
+                data = b"" if item is END else encode(item)
+        except Exception as exc:
+            raise blame(item, exc) from exc.__cause__
+        if tail := coding.finish():
+            self._chunks.append(tail)
+
+    async def _pause_if_complete(self, added: int) -> bool:
+        """Let a complete batch be sent; whether the content is to stop."""
+        if self._batch_is_complete(added):
+            await _pause()
+            self._pace.begin()
+        return self.stopped
+
+    def _batch_is_complete(self, added: int) -> bool:
+        if self.stopped:
+            return True
+        self._gathered += added
+        if self._is_first and self._chunks:
+            # The first chunk leaves alone: the client waits for it.
+            self._is_first = False
+            return True
+        assert self._coding is not None
+        return self._pace.is_over() or self._gathered >= self._coding.max_buffer
+
+
+def _waker(waiter: asyncio.Future[None]) -> Callable[[object], None]:
+    def wake(_: object) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    return wake

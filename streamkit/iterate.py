@@ -1,0 +1,339 @@
+"""Bridges between sync code on threads and async code on the event loop."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+)
+from typing import Any, Generic, TypeVar
+
+import anyio
+import anyio.from_thread
+
+from streamkit import loop
+from streamkit.body.base import Coding
+from streamkit.body.pumped import PumpedBody
+from streamkit.body.queue import ThreadSignal
+from streamkit.body.source import WholeSource
+from streamkit.body.threaded import ThreadedBody, WrittenBody
+from streamkit.declare import whole_number
+from streamkit.errors import StreamStopped
+from streamkit.sources import ByteSource
+from streamkit.threads import current_burst, waiting_for_the_loop
+
+__all__ = [
+    "Stream",
+    "ThreadIterator",
+    "iterate_from_thread",
+    "iterate_in_threadpool",
+    "iterate_writes",
+]
+
+T = TypeVar("T")
+
+_SIZED = frozenset({str, bytes})
+
+
+def _weigh(item: Any) -> int:
+    return len(item) if type(item) in _SIZED else sys.getsizeof(item)
+
+
+class Stream(AsyncIterator[T], Generic[T]):
+    """An async iterator over content that is driven elsewhere: on threads, or in a task.
+
+    It starts with the first item that is asked for, and is closed by whoever holds it: `aclose()`
+    closes the content, also of a stream that never started. A response or an archive takes it
+    over, and it gives nothing any more.
+    """
+
+    def __init__(self, opened: Any, coding: Coding) -> None:
+        self._opened = opened
+        self._coding = coding
+        self.started = False
+        self._taken_over = self._closed = False
+        self._body: ThreadedBody | PumpedBody | None = None
+        self._items: AsyncGenerator[T, None] | None = None
+
+    @property
+    def max_buffer(self) -> int:
+        """Bytes that the content may be ahead."""
+        return self._coding.max_buffer
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the items are the bytes that a function writes."""
+        return isinstance(self._opened, WrittenBody)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the content before its end, or what its cleanup raised."""
+        return None if self._body is None else self._body.error
+
+    def _hand_over(self) -> Any:
+        """What this stream would drive, for another to drive it; None if it is under way."""
+        if not isinstance(self._opened, ThreadedBody) or self._taken_over:
+            return None
+        if not self.take_over():
+            return None
+        return self._opened
+
+    def take_over(self) -> bool:
+        """Drive the content elsewhere from now on, unless it is under way here."""
+        if self.started or self._closed or self._taken_over:
+            return self._taken_over
+        self._taken_over = True
+        return True
+
+    async def aclose(self) -> None:
+        """Stop the content and wait until it is closed.
+
+        Cancelling the caller does not cut that short: the cancellation is raised afterwards.
+        """
+        self._closed = True
+        if self._taken_over or (self._body is not None and self._body.finished):
+            return
+        body = self._make_body()
+        body.stop()
+        cancellation: BaseException | None = None
+        with anyio.CancelScope(shield=True):
+            while not body.finished:
+                try:
+                    await body.aclose()
+                except anyio.get_cancelled_exc_class() as exc:
+                    cancellation = exc
+        if cancellation is not None:
+            raise cancellation
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        if self._items is None:
+            self._items = self._iterate()
+        return self._items
+
+    def __anext__(self) -> Coroutine[Any, Any, T]:
+        return self.__aiter__().__anext__()  # type: ignore[return-value]
+
+    def _make_body(self) -> ThreadedBody | PumpedBody:
+        if self._body is None:
+            opened = self._opened
+            if isinstance(opened, ByteSource):
+                opened = WholeSource(opened)
+            self._body = opened if isinstance(opened, ThreadedBody) else PumpedBody(opened)
+        return self._body
+
+    async def _iterate(self) -> AsyncGenerator[T, None]:
+        if self._taken_over:
+            raise RuntimeError(
+                "this stream was given to a response or an archive, which closes its content"
+            )
+        if self._closed:
+            return
+        self.started = True
+        body = self._make_body()
+        body.start(self._coding)
+        try:
+            while True:
+                items = await body.ready()
+                finished = body.finished
+                for item in items:
+                    yield item
+                if finished and not items:
+                    break
+        finally:
+            await self.aclose()
+        if body.error is not None:
+            raise body.error
+
+
+def iterate_in_threadpool(
+    iterable: Iterable[T],
+    *,
+    thread_affine: bool = False,
+    max_buffer: int = 65536,
+    limiter: anyio.CapacityLimiter | None = None,
+) -> Stream[T]:
+    """Iterate over a sync iterable in async code, on worker threads, in bursts.
+
+    A drop-in for Starlette's function of that name, which takes a thread hop for every item.
+
+    `thread_affine`: keep one thread for the whole life of the iterable, as sqlite3 and other
+    thread-bound objects need. `max_buffer`: bytes the iterable may be ahead of the loop, by the
+    length of `str` and bytes and `sys.getsizeof` of other items; lower it for items that hold
+    memory elsewhere, such as images; 1 for one item at a time. `limiter`: whose
+    threads to use, by default `stream_limiter()`.
+
+    The iterable is closed, on a worker thread, at its end, after an exception and by `aclose()`,
+    also if it was never started; leaving an `async for` early closes it as any async generator.
+    Raises `TypeError` for what can't be iterated, and what the iterable raises.
+
+        async for row in iterate_in_threadpool(cursor):
+            ...
+    """
+    if not hasattr(type(iterable), "__iter__") and not hasattr(type(iterable), "__getitem__"):
+        raise TypeError(
+            f"iterate_in_threadpool() takes a sync iterable, got {type(iterable).__name__}; "
+            f"an async one needs no bridge: iterate over it with `async for`"
+        )
+    whole_number("max_buffer", max_buffer)
+    body = ThreadedBody(iterable, thread_affine=thread_affine, limiter=limiter)
+    return Stream(body, Coding(measure=_weigh, max_buffer=max_buffer))
+
+
+def iterate_writes(
+    write: Callable[[io.RawIOBase], object],
+    *,
+    max_buffer: int = 65536,
+    limiter: anyio.CapacityLimiter | None = None,
+) -> Stream[bytes]:
+    """Run `write(file)` on a worker thread, and give what it writes as chunks of bytes.
+
+    This lets everything that writes to a file stream: `zipfile`, `tarfile`, `csv.writer`,
+    Pillow, pyarrow. The file takes bytes-like objects and `str` (as UTF-8), can't seek, and need
+    not be closed. Its `write` blocks while the client is `max_buffer` bytes behind, so that a
+    slow client holds a thread of `limiter` (by default `stream_limiter()`) as long as it reads.
+
+    When the client leaves, the next `write` raises `StreamStopped`: let it pass. A library may
+    wrap it in an error of its own: that is no failure either. What `write` raises otherwise
+    reaches the one who iterates.
+
+        def save(file):
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("hello.txt", "hello")
+        response = ZIPStreamingResponse(iterate_writes(save))
+    """
+    if not callable(write):
+        raise TypeError(
+            f"iterate_writes() takes a function of one argument, a file to write to, "
+            f"got {type(write).__name__}"
+        )
+    whole_number("max_buffer", max_buffer)
+    return Stream(WrittenBody(write, limiter), Coding(max_buffer=max_buffer))
+
+
+def iterate_from_thread(
+    async_iterable: AsyncIterable[T], *, max_buffer: int = 65536
+) -> ThreadIterator[T]:
+    """Iterate over an async iterable in sync code that runs on a worker thread.
+
+    The other way of `iterate_in_threadpool`, for `def` endpoints and sync generators: the
+    iterable is driven by a task on the event loop, at most `max_buffer` bytes ahead of the thread,
+    measured as there.
+
+    Close it (it is a context manager as well) to stop early; it closes the async iterable, in
+    its task, at the end and after an exception. Raises `RuntimeError` on a thread that anyio did
+    not start, `TypeError` for what isn't an async iterable, and what the iterable raises.
+
+        with iterate_from_thread(client.stream()) as chunks:
+            for chunk in chunks:
+                file.write(chunk)
+    """
+    if not isinstance(async_iterable, AsyncIterable):
+        raise TypeError(
+            f"iterate_from_thread() takes an async iterable, got {type(async_iterable).__name__}"
+        )
+    whole_number("max_buffer", max_buffer)
+    return ThreadIterator(async_iterable, Coding(measure=_weigh, max_buffer=max_buffer))
+
+
+class _Bridge:
+    """The thread's end of async content that a task drives.
+
+    Held by the iterator, and by the stream on whose thread it was opened, which closes it.
+    """
+
+    def __init__(self, content: AsyncIterable[Any], coding: Coding) -> None:
+        self.body = PumpedBody(content)
+        self._coding = coding
+        self._signal = ThreadSignal()
+        self.stop_soon: Callable[[], None] | None = None
+        self.closed = False
+
+    def start(self) -> None:
+        if self.stop_soon is not None:
+            return
+        try:
+            anyio.from_thread.run_sync(self._start_on_loop)
+        except RuntimeError as exc:
+            raise RuntimeError(
+                "iterate_from_thread() works on a worker thread of the event loop: in a `def` "
+                "endpoint, a sync generator that streams, or anyio.to_thread.run_sync()"
+            ) from exc
+        if (burst := current_burst()) is not None:
+            burst.bridges = [each for each in burst.bridges if not each.body.finished]
+            burst.bridges.append(self)
+
+    def _start_on_loop(self) -> None:
+        self.body.start(self._coding, self._signal)
+        self.stop_soon = loop.threadsafe(self.body.stop)
+
+    def wait(self) -> None:
+        if self.body.queue.is_idle():
+            waiting_for_the_loop(self.body, self._signal.wait)
+
+    def close(self) -> None:
+        """Stop the content, and return when it is closed."""
+        self.closed = True
+        self.start()
+        queue = self.body.queue
+        if not queue.finished:
+            anyio.from_thread.run_sync(self.body.stop)
+        while not queue.finished:
+            queue.take()
+            self.wait()
+        queue.take()
+
+
+class ThreadIterator(Iterator[T]):
+    """What `iterate_from_thread` gives: a sync iterator that is closed as generators are.
+
+    A stop of the stream whose thread waits here stops the async iterable too, and the wait ends
+    with `StreamStopped`.
+    """
+
+    def __init__(self, content: AsyncIterable[T], coding: Coding) -> None:
+        self._bridge = _Bridge(content, coding)
+        self._ready: Iterator[T] = iter(())
+
+    def __enter__(self) -> ThreadIterator[T]:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __next__(self) -> T:
+        for item in self._ready:
+            return item
+        bridge = self._bridge
+        bridge.start()
+        queue = bridge.body.queue
+        while True:
+            finished = queue.finished
+            self._ready = iter(queue.take())
+            for item in self._ready:
+                return item
+            if finished:
+                break
+            bridge.wait()
+        if queue.stopped and not bridge.closed:
+            raise StreamStopped("the stream that reads here was stopped")
+        if queue.error is not None and not queue.stopped:
+            raise queue.error
+        raise StopIteration
+
+    def close(self) -> None:
+        """Stop the async iterable, and return when it is closed."""
+        self._ready = iter(())
+        self._bridge.close()
+
+    def __del__(self) -> None:
+        # The garbage collector may run this anywhere: it takes no lock and waits for nothing.
+        bridge = self._bridge
+        if bridge.stop_soon is not None and not bridge.body.finished:
+            bridge.stop_soon()

@@ -1,0 +1,94 @@
+"""The options that every response has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypedDict
+
+from streamkit.declare import Option, flag, function, seconds, some_seconds, text, whole_number
+from streamkit.encoders import Encoder
+from streamkit.encoders.text import TextEncoder
+
+__all__ = ["ResponseOptions"]
+
+
+class ResponseOptions(TypedDict, total=False):
+    """The options of every response: class attributes, and keyword arguments as well."""
+
+    charset: Annotated[str, Option("utf-8", text, text="The charset of `str` items.")]
+    encoder: Annotated[
+        Callable[[], Encoder[Any]],
+        Option(TextEncoder, function, text="A class that gives a fresh encoder.", arguments=0),
+    ]
+    max_buffer: Annotated[
+        int,
+        Option(
+            65536,
+            whole_number,
+            "bytes",
+            "Items that come together leave in batches of this size; a thread may be this far "
+            "ahead of the client.",
+        ),
+    ]
+    first_chunk_timeout: Annotated[
+        float | None,
+        Option(
+            0.5,
+            seconds,
+            "seconds",
+            "How long the headers wait for the first chunk, so that an exception raised before "
+            "it becomes a real status. 0: never. None: until it comes.",
+        ),
+    ]
+    send_timeout: Annotated[
+        float | None,
+        Option(
+            None, some_seconds, "seconds", "A client that takes nothing for so long is dropped."
+        ),
+    ]
+    item_timeout: Annotated[
+        float | None,
+        Option(
+            None,
+            some_seconds,
+            "seconds",
+            "Content that gives nothing for so long has failed: a 504, or later a cut.",
+        ),
+    ]
+    thread_timeout: Annotated[
+        float | None,
+        Option(
+            30.0,
+            some_seconds,
+            "seconds",
+            "Sync content that gets no thread for so long is a 503.",
+        ),
+    ]
+    keep_alive: Annotated[
+        float | None,
+        Option(
+            None, some_seconds, "seconds", "Silence after which `encoder.keep_alive()` is sent."
+        ),
+    ]
+    cleanup_timeout: Annotated[
+        float | None,
+        Option(
+            30.0,
+            seconds,
+            "seconds",
+            "What the content's cleanup may take after the response ended.",
+        ),
+    ]
+    thread_affine: Annotated[
+        bool, Option(False, flag, text="One thread for a sync iterable's life, as sqlite3 needs.")
+    ]
+    error_frames: Annotated[
+        bool,
+        Option(
+            False, flag, text="Where the format has a frame for errors, send it before the cut."
+        ),
+    ]
+    error_detail: Annotated[
+        Callable[[Exception], str | None] | None,
+        Option(None, function, text="What clients may read of an exception.", arguments=1),
+    ]

@@ -1,0 +1,271 @@
+"""Answers one request with one response: which transfer it takes, and what follows its end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from starlette.types import Receive, Scope, Send
+
+from streamkit.asgi.listen import inbox_of, share_body
+from streamkit.asgi.writer import Writer
+from streamkit.body.base import Body, Coding, ReadyBody, coding_of
+from streamkit.body.of import body_of
+from streamkit.body.source import PlanContent, read_now
+from streamkit.body.threaded import ThreadedBody
+from streamkit.encoders.text import TextEncoder
+from streamkit.http.plan import Plan, plan
+from streamkit.http.ranges import Span
+from streamkit.outcome import StreamOutcome
+from streamkit.serve import Frames, Limits, Transfer
+from streamkit.shutdown import forget, register
+from streamkit.sources import ByteSource, PathSource, SourceInfo
+from streamkit.start import ResponseStart, merge_headers
+
+if TYPE_CHECKING:
+    from streamkit.responses import StreamingResponse
+
+__all__ = ["respond"]
+
+logger = logging.getLogger("streamkit")
+
+Headers = list[tuple[bytes, bytes]]
+
+# Statuses without content (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
+WITHOUT_CONTENT = frozenset((204, 205, 304))
+
+
+async def respond(
+    response: StreamingResponse, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Send the response, close its content, tell `on_close`, and run background tasks."""
+    writer = Writer(scope, send, response.status_code, response.raw_headers)
+    opened = response._opened
+    looked_at = response._looked_at
+    if isinstance(opened, ByteSource) and (looked_at is None or looked_at.take_over()):
+        transfer, inline = _source_transfer(response, opened, scope, send, writer)
+    else:
+        transfer, inline = _stream_transfer(response, scope, send, writer), None
+    register(transfer)
+    try:
+        if inline is not None:
+            cancellation = await transfer.run_inline(inline)
+        else:
+            inbox = inbox_of(scope, receive) if scope["type"] == "http" else None
+            if inbox is not None:
+                share_body(opened, inbox)
+            cancellation = await transfer.run(inbox)
+    finally:
+        forget(transfer)
+        outcome = transfer.outcome
+        await _tell(response, outcome)
+        await transfer.show_failure()
+    raised = cancellation or transfer.raised()
+    if raised is not None:
+        raise raised
+    if response.background is not None:
+        await response.background()
+
+
+async def _tell(response: StreamingResponse, outcome: StreamOutcome) -> None:
+    on_close = response.option("on_close")
+    if on_close is None:
+        return
+    try:
+        with anyio.CancelScope(shield=True):
+            result = on_close(outcome)
+            if isawaitable(result):
+                await result
+    except Exception:
+        logger.exception("on_close failed")
+
+
+# streams
+
+
+def _stream_transfer(
+    response: StreamingResponse, scope: Scope, send: Send, writer: Writer
+) -> Transfer:
+    body: Body
+    if (looked_at := response._looked_at) is not None and not looked_at.take_over():
+        # Somebody has begun to read the encoded body: the rest of it is sent.
+        body, coding = body_of(looked_at), coding_of(TextEncoder(), response._max_buffer)
+    else:
+        body, coding = body_of(response._opened), coding_of(response._encoder, response._max_buffer)
+    if isinstance(body, ThreadedBody):
+        body.thread_timeout = response.thread_timeout
+    limits = Limits(
+        response.first_chunk_timeout,
+        response.send_timeout,
+        response.item_timeout,
+        response.keep_alive,
+        response.cleanup_timeout,
+    )
+    transfer: Transfer
+
+    async def open_body(_: Transfer) -> Body | None:
+        start = await _open_content(response)
+        if start is not None:
+            begin(start)
+        if writer.status in WITHOUT_CONTENT or writer.status < 200:
+            writer.head_only = True
+            writer.headers = _without_length(writer.headers, writer.status)
+            await writer.write([], last=True)
+            return None
+        return body
+
+    def begin(start: ResponseStart) -> None:
+        if writer.started:
+            raise RuntimeError(
+                "ResponseStart came after the headers were sent: a larger first_chunk_timeout "
+                "lets the response wait for it"
+            )
+        if start.status_code is not None:
+            writer.status = start.status_code
+        writer.headers = merge_headers(list(writer.headers), start)
+
+    coding.on_start = begin
+
+    async def close() -> None:
+        error: BaseException | None = None
+        for each in (body, *response._displaced):
+            try:
+                await each.aclose()
+            except BaseException as exc:
+                error = error or exc
+        if error is not None:
+            raise error
+
+    transfer = Transfer(
+        scope, send, writer, coding, limits, _frames(response), open_body, close
+    )
+    return transfer
+
+
+async def _open_content(response: StreamingResponse) -> ResponseStart | None:
+    """The seam of content that decides on its status before the start, in its own time."""
+    content = response._opened
+    use_encoder = getattr(content, "use_encoder", None)
+    if callable(use_encoder):
+        use_encoder(response._encoder)
+    open_ = getattr(content, "open", None)
+    if not callable(open_):
+        return None
+    start = open_()
+    if isawaitable(start):
+        start = await start
+    return start if isinstance(start, ResponseStart) else None
+
+
+def _frames(response: StreamingResponse) -> Frames:
+    encoder: Any = response._encoder
+    if response._replacement is not None:
+        # The body is no longer of the format: nothing may be put between its bytes.
+        return Frames(ends_on_shutdown=response._ends_on_shutdown)
+    frames = Frames(ends_on_shutdown=response._ends_on_shutdown, farewell=response._farewell())
+    if response.keep_alive is not None:
+        frames.keep_alive = frames.opening = encoder.keep_alive
+    if response.error_frames:
+        frames.error = partial(_error_frame, response)
+    if hasattr(type(encoder), "between_frames"):
+        frames.between = lambda: encoder.between_frames
+    return frames
+
+
+def _error_frame(response: StreamingResponse, error: BaseException) -> bytes:
+    """What an error looks like in the body; an error in telling it is logged beside it."""
+    if not isinstance(error, Exception):
+        return b""
+    encoder: Any = response._encoder
+    try:
+        return response._error_frame(encoder, error)
+    except Exception:
+        logger.exception("the error frame of a response failed; the error it was for follows")
+        return b""
+
+
+def _without_length(headers: Headers, status: int) -> Headers:
+    kept = [pair for pair in headers if pair[0].lower() != b"content-length"]
+    return [*kept, (b"content-length", b"0")] if status == 205 else kept
+
+
+# sources
+
+
+def _source_transfer(
+    response: StreamingResponse, source: ByteSource, scope: Scope, send: Send, writer: Writer
+) -> tuple[Transfer, Body | None]:
+    def decide(info: SourceInfo) -> Plan:
+        decided = _plan(response, scope, info)
+        writer.status, writer.headers = decided.status, decided.merge(response.raw_headers)
+        writer.head_only = False
+        return decided
+
+    async def open_body(_: Transfer) -> Body | None:
+        decided = decide(await source.info())
+        path = _path_to_send(scope, source, decided)
+        if path is None:
+            return body_of(PlanContent(source, decided.steps))
+        await writer.send_path(path, decided.body_length or 0)
+        return None
+
+    async def close() -> None:
+        await source.aclose()
+        for displaced in response._displaced:
+            await displaced.aclose()
+
+    limits = Limits(
+        send_timeout=response.send_timeout,
+        item_timeout=response.item_timeout,
+        cleanup_timeout=response.cleanup_timeout,
+    )
+    coding = Coding(TextEncoder().encode, max_buffer=response.max_buffer)
+    transfer = Transfer(scope, send, writer, coding, limits, Frames(), open_body, close)
+    return transfer, _ready_body(source, decide, scope)
+
+
+def _ready_body(
+    source: ByteSource, decide: Callable[[SourceInfo], Plan], scope: Scope
+) -> Body | None:
+    """The body of a small source that is in memory or in the page cache."""
+    info = source.info_now()
+    if info is None:
+        return None
+    decided = decide(info)
+    if _path_to_send(scope, source, decided) is not None:
+        return None
+    chunks = read_now(source, decided.steps)
+    return None if chunks is None else ReadyBody(chunks)
+
+
+def _path_to_send(scope: Scope, source: ByteSource, decided: Plan) -> str | None:
+    """A whole file for the server to send by itself, if it offers that."""
+    if "http.response.pathsend" not in scope.get("extensions", {}):
+        return None
+    if not isinstance(source, PathSource) or len(decided.steps) != 1:
+        return None
+    step = decided.steps[0]
+    is_whole = isinstance(step, Span) and step.start == 0 and decided.status == 200
+    return source.path if is_whole else None
+
+
+def _plan(response: StreamingResponse, scope: Scope, info: SourceInfo) -> Plan:
+    etag, last_modified = response._given
+    if etag is not None or last_modified is not None:
+        info = replace(
+            info, etag=etag or info.etag, last_modified=last_modified or info.last_modified
+        )
+    return plan(
+        scope.get("method", "GET"),
+        scope.get("headers", ()),
+        info,
+        now=datetime.now(UTC),
+        status=response.status_code,
+        headers=response.raw_headers,
+    )

@@ -1,0 +1,200 @@
+"""The threads of the streams: who may take one, how long to wait for it, and giving it back.
+
+Two limiters, in one order: a thread that runs a stream may wait for a leaf call (opening or
+reading a file), never the other way round. A thread that waits for the loop gives its token back
+meanwhile. So no thread waits for a token that only its own end would free.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+import anyio.to_thread
+
+from streamkit import loop
+
+__all__ = [
+    "Burst",
+    "current_burst",
+    "run_in_stream_thread",
+    "stream_limiter",
+    "waiting_for_the_loop",
+]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("streamkit")
+
+THREADS = 256
+# Seconds a thread waits for the loop until it gives its token back: a hop takes less.
+PATIENCE = 0.01
+# Seconds after which a thread that waits finds out whether its loop still runs.
+CHECK_LOOP = 1.0
+
+_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit")
+_leaves: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit.leaves")
+_unlimited: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit.any")
+
+
+def stream_limiter() -> anyio.CapacityLimiter:
+    """The limiter of the threads that sync streams run on: 256 tokens, one limiter a loop.
+
+    It stands apart from anyio's default limiter, so that blocked streams never starve `def`
+    endpoints. `statistics().tasks_waiting` says how many streams wait for a thread. Call it in
+    async code; it is changed as any other:
+
+        stream_limiter().total_tokens = 64
+    """
+    return _of_loop(_limiter, THREADS)
+
+
+def _of_loop(
+    variable: anyio.lowlevel.RunVar[anyio.CapacityLimiter], tokens: float
+) -> anyio.CapacityLimiter:
+    try:
+        return variable.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(tokens)
+        variable.set(limiter)
+        return limiter
+
+
+async def run_in_stream_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run a blocking leaf call, such as a read, on a thread; return when it is done with it.
+
+    Also if the caller is cancelled: anyio's threads outlive asyncio's own cancellation, and a
+    file must not be closed while one of them opens or reads it. Leaf calls have a limiter of
+    their own, as large as that of the streams, which may wait for them.
+    """
+    began = ended = left = False
+    done = loop.make_signal()
+
+    def run() -> T | None:
+        nonlocal began, ended
+        began = True
+        try:
+            # Nobody waits for this any more.
+            return None if left else function(*args)
+        finally:
+            ended = True
+            if left:
+                done.set_threadsafe()
+
+    try:
+        result = await anyio.to_thread.run_sync(run, limiter=_of_loop(_leaves, THREADS))
+        return result  # type: ignore[return-value]
+    except anyio.get_cancelled_exc_class():
+        # Set our flag before reading theirs: one side always sees the other.
+        left = True
+        if began and not ended:
+            with anyio.CancelScope(shield=True):
+                await done.wait()
+        raise
+
+
+class Stoppable(Protocol):
+    """What a burst's thread waits for."""
+
+    def stop(self) -> None:
+        """End soon; called on the loop's thread."""
+
+
+class Burst:
+    """One thread that a stream holds, and its token of the limiter."""
+
+    def __init__(self, limiter: anyio.CapacityLimiter) -> None:
+        self.limiter = limiter
+        # What the thread waits for on the loop, which a stop of the stream has to reach.
+        self.waits_for: Stoppable | None = None
+        self.stopped = False
+        # What was opened on the thread and is closed with the content at the latest.
+        self.bridges: list[Any] = []
+
+    def acquire_nowait(self) -> bool:
+        """Take a token, if there is one now."""
+        try:
+            self.limiter.acquire_on_behalf_of_nowait(self)
+        except anyio.WouldBlock:
+            return False
+        return True
+
+    async def acquire(self) -> None:
+        """Wait for a token."""
+        await self.limiter.acquire_on_behalf_of(self)
+
+    async def run(self, function: Callable[[], None]) -> None:
+        """Run the function on a thread, with a token that was acquired; then release it."""
+        try:
+            # Only a loop that shuts down abandons it.
+            await anyio.to_thread.run_sync(
+                self._call, function, abandon_on_cancel=True, limiter=_of_loop(_unlimited, math.inf)
+            )
+        finally:
+            self._release()
+
+    def _call(self, function: Callable[[], None]) -> None:
+        _local.burst = self
+        try:
+            function()
+        finally:
+            _local.burst = None
+
+    def stop(self) -> None:
+        """Stop what the thread waits for; on the loop's thread."""
+        self.stopped = True
+        if self.waits_for is not None:
+            self.waits_for.stop()
+
+    def _release(self) -> None:
+        try:
+            self.limiter.release_on_behalf_of(self)
+        except RuntimeError:
+            # The thread had given it back.
+            pass
+
+    def wait(self, wait: Callable[[float], bool]) -> None:
+        """Wait on the thread until `wait(timeout)` is true, without the token if that is long."""
+        if wait(PATIENCE):
+            return
+        anyio.from_thread.run_sync(self._release)
+        try:
+            while not wait(CHECK_LOOP):
+                anyio.from_thread.run_sync(int)
+        finally:
+            anyio.from_thread.run(self.acquire)
+
+
+class _Local(threading.local):
+    burst: Burst | None = None
+
+
+_local = _Local()
+
+
+def current_burst() -> Burst | None:
+    """The burst that runs on this thread, if a stream's content does."""
+    return _local.burst
+
+
+def waiting_for_the_loop(thing: Stoppable, wait: Callable[[float], bool]) -> None:
+    """Block this thread until `wait(timeout)` is true; a stop of its stream stops `thing`."""
+    burst = _local.burst
+    if burst is None:
+        while not wait(CHECK_LOOP):
+            # Raises if the loop is gone.
+            anyio.from_thread.run_sync(int)
+        return
+    burst.waits_for = thing
+    try:
+        if burst.stopped:
+            anyio.from_thread.run_sync(thing.stop)
+        burst.wait(wait)
+    finally:
+        burst.waits_for = None
