@@ -418,7 +418,7 @@ async def constructor_failed(run: Run) -> None:
             StreamingResponse(run.made.content, headers={"x-price": "5 €"})
     else:
         with pytest.raises(ValueError, match="control character"):
-            StreamingResponse(run.made.content, filename="a\nb")
+            StreamingResponse(run.made.content, max_buffer=0)
     while not run.closed():  # noqa: ASYNC110
         await anyio.sleep(0.001)
     run.closed_at_return = True
