@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -159,11 +160,9 @@ class Burst:
             self.waits_for.stop()
 
     def _release(self) -> None:
-        try:
+        # An error: the thread had given it back.
+        with suppress(RuntimeError):
             self.limiter.release_on_behalf_of(self)
-        except RuntimeError:
-            # The thread had given it back.
-            pass
 
     def wait(self, wait: Callable[[float], bool]) -> None:
         """Wait on the thread until `wait(timeout)` is true, without the token if that is long."""
