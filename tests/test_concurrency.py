@@ -583,8 +583,7 @@ def test_a_loop_that_ends_while_a_burst_runs_still_closes_the_content(
 
     async def main() -> None:
         items = iterate_in_threadpool(generate(), thread_affine=one_thread)
-        items.start()
-        assert await items.wait(10)
+        await anext(items)
 
     anyio.run(main, backend=backend)
     assert len(closed) == 1
@@ -605,8 +604,7 @@ def test_a_loop_that_ends_closes_async_content_with_its_awaits(backend: str) -> 
 
     async def main() -> None:
         body: Any = StreamingResponse(generate()).body_iterator
-        body.start()
-        assert await body.wait(10)
+        await anext(body)
 
     anyio.run(main, backend=backend)
     assert closed == [True]

@@ -11,9 +11,10 @@ from typing import Any
 from streamkit import loop
 from streamkit.adapters import async_file_chunks, file_chunks, is_async_file
 from streamkit.body.base import Body
+from streamkit.body.direct import DirectBody
 from streamkit.body.fastapi import unwrap
 from streamkit.body.pumped import PumpedBody
-from streamkit.body.source import WholeSource
+from streamkit.body.source import PlanContent, WholeSource
 from streamkit.body.stepped import SteppedBody
 from streamkit.body.threaded import ThreadedBody
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, is_seekable
@@ -65,7 +66,10 @@ def body_of(opened: Opened) -> Body:
     if isinstance(opened, ThreadedBody):
         return opened
     content = WholeSource(opened) if isinstance(opened, ByteSource) else opened
-    return PumpedBody(content) if loop.in_trio() else SteppedBody(content)
+    if not loop.in_trio():
+        return SteppedBody(content)
+    # trio parks a task as soon as it waits, so that content can't be driven by hand there.
+    return DirectBody(content) if isinstance(content, PlanContent) else PumpedBody(content)
 
 
 def _source_of(content: Any, charset: str) -> ByteSource | None:

@@ -58,6 +58,8 @@ class SteppedBody:
         # The size of `_chunks`, as far as it was counted.
         self._gathered = 0
         self._is_first = True
+        # Whether the loop has its turn before the content goes on.
+        self._yields = False
         # What `_drive` yielded last, and was not waited for yet.
         self._trap: Any = NEW
         self._pace = Pace(LOOP_SLICE)
@@ -102,6 +104,10 @@ class SteppedBody:
         """Wait for what the content waits for, and take its next step."""
         driving, trap = self._driving, self._trap
         if isinstance(trap, _Mark):
+            if self._yields:
+                self._yields = False
+                if (yield from self._give_a_turn()):
+                    return self._trap
             return self._advance(driving.send, None)
         self._trap = NEW
         try:
@@ -116,6 +122,20 @@ class SteppedBody:
             return self._advance(driving.throw, exc)
         self._pace.begin()
         return self._advance(driving.send, argument)
+
+    def _give_a_turn(self) -> Generator[Any, Any, bool]:
+        """Let the loop run between two batches; whether the content was cancelled meanwhile."""
+        try:
+            yield None
+        except GeneratorExit:
+            self._abandoned = self.finished = True
+            self._driving.close()
+            raise
+        except asyncio.CancelledError as exc:
+            if not self.stopped:
+                self._cancel_content(exc)
+                return True
+        return False
 
     def _advance(self, step: Callable[[Any], Any], argument: Any) -> Any:
         try:
@@ -276,7 +296,8 @@ class SteppedBody:
             self._is_first = False
             return True
         assert self._coding is not None
-        return self._pace.is_over() or self._gathered >= self._coding.max_buffer
+        self._yields = self._pace.is_over() or self._gathered >= self._coding.max_buffer
+        return self._yields
 
 
 def _waker(waiter: asyncio.Future[None]) -> Callable[[object], None]:

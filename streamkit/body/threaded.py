@@ -131,7 +131,7 @@ class ThreadedBody(QueuedBody):
                 error = None
         closing: BaseException | None = None
         try:
-            closing = close_sync(self._iterator, self._content)
+            closing = close_sync(self._iterator, self._content, *self._burst.bridges)
         finally:
             if self.queue.stopped and closing is not None and _comes_of_stop(closing):
                 closing = None
@@ -139,6 +139,8 @@ class ThreadedBody(QueuedBody):
 
     def _pump(self) -> bool:
         """Produce until the content is at its end (True) or the thread is to be given back."""
+        self._pace.begin()
+        self._pace.is_over()
         if self._iterator is None:
             self._iterator = followed(iter(self._content))
             first = next(self._iterator, END)
@@ -147,7 +149,6 @@ class ThreadedBody(QueuedBody):
                 return True
             if (data := encode_first(self._coding, first)) is not END:
                 self.queue.add(data)
-        self._pace.begin()
         if not self.queue.fill(self._iterator, self._pace, self._goes_on):
             return self.queue.stopped
         self.queue.add_tail()

@@ -8,7 +8,6 @@ from ..same import event_fields, json_lines, members
 from ..samples import MB, MIB
 
 FORMATS = "formats:streamkit"
-PLAIN = Side("formats:starlette", 1.0, called="Starlette, plain stream")
 
 
 def fastapi_sse(goal: float, share: float = 1.0) -> Side:
@@ -98,7 +97,7 @@ JOBS = [
         idle,
         1000,
         FORMATS,
-        (Side("formats:sse_starlette", 0.7), fastapi_sse(0.6), PLAIN),
+        (Side("formats:sse_starlette", 0.7), fastapi_sse(0.6)),
         limits={"more threads": 0},
         rounds=3,
         fresh=True,
@@ -106,5 +105,21 @@ JOBS = [
         quick=0.2,
         same=None,
         label="1,000 idle event streams",
+    ),
+    Job(
+        "idle-events-plain",
+        "1,000 idle event streams against plain ones",
+        idle,
+        1000,
+        FORMATS,
+        (Side("formats:starlette", 1.0),),
+        url="/idle-events/{n}",
+        rounds=3,
+        fresh=True,
+        warm_up=None,
+        quick=0.2,
+        same=None,
+        label="The same against idle plain streams",
+        note="Starlette has no class for events: its streams send no keep-alives.",
     ),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..measures import Measure, growth, sync_growth
 from ..model import Job, Side
 
@@ -14,7 +16,7 @@ SIZES = (1, 10, 100, 1000, 10_000)
 
 
 def grow(kind: str, title: str, measure: Measure, *peers: Side, rounds: int = 1) -> list[Job]:
-    """Those of 1,000 streams and more in so many rounds."""
+    """Those of 1,000 streams and more run in so many rounds and have the peers' goals."""
     return [
         Job(
             f"growth-{kind}-{n}",
@@ -22,7 +24,7 @@ def grow(kind: str, title: str, measure: Measure, *peers: Side, rounds: int = 1)
             measure,
             n,
             OURS,
-            peers,
+            peers if n >= 1000 else tuple(replace(peer, goals={}) for peer in peers),
             url=f"/{kind}",
             rounds=rounds if n >= 1000 else 1,
             fresh=rounds > 1,
