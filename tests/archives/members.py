@@ -150,7 +150,7 @@ def untarred(body: bytes) -> dict[str, bytes]:
     found = {}
     with tarfile.open(fileobj=Pipe(body), mode="r|") as archive:
         for info in archive:
-            file = archive.extractfile(info)
+            file = archive.extractfile(info) if info.isreg() else None
             found[info.name + "/" * info.isdir()] = file.read() if file is not None else b""
     return found
 
