@@ -64,6 +64,8 @@ from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, S
 from streamkit.start import ResponseStart
 from streamkit.threads import stream_limiter
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AACStreamingResponse",
     "AVIFStreamingResponse",

@@ -96,6 +96,9 @@ def _stream_transfer(
         body, coding = body_of(looked_at), coding_of(TextEncoder(), response._max_buffer)
     else:
         body, coding = body_of(response._opened), coding_of(response._encoder, response._max_buffer)
+        if callable(getattr(response._opened, "use_encoder", None)):
+            # The content encodes; what is left to the encoder is the end of the body.
+            coding = Coding(finish=coding.finish, max_buffer=coding.max_buffer)
     if isinstance(body, ThreadedBody):
         body.thread_timeout = response.thread_timeout
     limits = Limits(
@@ -204,8 +207,9 @@ def _source_transfer(
         return decided
 
     async def open_body(_: Transfer) -> Body | None:
-        decided = decide(await source.info())
-        path = _path_to_send(scope, source, decided)
+        info = await source.info()
+        decided = decide(info)
+        path = _path_to_send(scope, source, info, decided)
         if path is None:
             return body_of(PlanContent(source, decided.steps))
         await writer.send_path(path, decided.body_length or 0)
@@ -234,21 +238,19 @@ def _ready_body(
     if info is None:
         return None
     decided = decide(info)
-    if _path_to_send(scope, source, decided) is not None:
+    if _path_to_send(scope, source, info, decided) is not None:
         return None
     chunks = read_now(source, decided.steps)
     return None if chunks is None else ReadyBody(chunks)
 
 
-def _path_to_send(scope: Scope, source: ByteSource, decided: Plan) -> str | None:
+def _path_to_send(
+    scope: Scope, source: ByteSource, info: SourceInfo, decided: Plan
+) -> str | None:
     """A whole file for the server to send by itself, if it offers that."""
-    if "http.response.pathsend" not in scope.get("extensions", {}):
-        return None
-    if not isinstance(source, PathSource) or len(decided.steps) != 1:
-        return None
-    step = decided.steps[0]
-    is_whole = isinstance(step, Span) and step.start == 0 and decided.status == 200
-    return source.path if is_whole else None
+    offered = "http.response.pathsend" in scope.get("extensions", {})
+    is_whole = decided.steps == (Span(0, info.size or 0),)
+    return source.path if offered and is_whole and isinstance(source, PathSource) else None
 
 
 def _plan(response: StreamingResponse, scope: Scope, info: SourceInfo) -> Plan:

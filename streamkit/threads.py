@@ -24,6 +24,7 @@ from streamkit import loop
 __all__ = [
     "Burst",
     "current_burst",
+    "leaf_limiter",
     "run_in_stream_thread",
     "stream_limiter",
     "waiting_for_the_loop",
@@ -67,6 +68,11 @@ def _of_loop(
         return limiter
 
 
+def leaf_limiter() -> anyio.CapacityLimiter:
+    """The limiter of the leaf calls that streams wait for, as large as that of the streams."""
+    return _of_loop(_leaves, THREADS)
+
+
 async def run_in_stream_thread(function: Callable[..., T], *args: Any) -> T:
     """Run a blocking leaf call, such as a read, on a thread; return when it is done with it.
 
@@ -89,9 +95,8 @@ async def run_in_stream_thread(function: Callable[..., T], *args: Any) -> T:
                 done.set_threadsafe()
 
     try:
-        return await anyio.to_thread.run_sync(  # type: ignore[return-value]
-            run, limiter=_of_loop(_leaves, THREADS)
-        )
+        result = await anyio.to_thread.run_sync(run, limiter=leaf_limiter())
+        return result  # type: ignore[return-value]
     except anyio.get_cancelled_exc_class():
         # Set our flag before reading theirs: one side always sees the other.
         left = True

@@ -129,7 +129,7 @@ def test_the_demo_imports_public_names_only(name: str) -> None:
     for module, imported_name in imported(SOURCES[name]):
         if module.partition(".")[0] == "streamkit" and not module.startswith("streamkit.demo"):
             assert module == "streamkit"
-            assert imported_name in streamkit.__all__
+            assert imported_name in {*streamkit.__all__, "__version__"}
 
 
 def test_no_module_below_the_demo_imports_public_names() -> None:

@@ -1,0 +1,70 @@
+"""Streams that outlive a connection, and one stream for many: in memory, or over Redis.
+
+    live.py      Live and Run: start, follow, cancel, state
+    channel.py   Channel: publish, follow
+    follow.py    Follow: one reader, the content of its response
+    producer.py  drives a run's content and appends its items
+    core.py      what they share; leases and lingering
+    tail.py      the newest records of a stream, shared by all its readers in this process
+    formats.py   records as events and lines
+    records.py   items as a log keeps them
+    log.py       Log: what an engine has to offer
+    memory.py    MemoryLog
+    redis.py     RedisLog
+    router.py    the routes
+
+Nothing of this is imported with `streamkit` itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from streamkit.live.channel import Channel
+from streamkit.live.errors import (
+    Gone,
+    LogUnavailable,
+    RunEnded,
+    RunFailed,
+    SlowReader,
+    StreamGap,
+    UnknownStream,
+)
+from streamkit.live.follow import Follow
+from streamkit.live.live import Live, Run
+from streamkit.live.log import Info, Log, Sink
+from streamkit.live.memory import MemoryLog
+from streamkit.live.records import Payload, Record
+
+if TYPE_CHECKING:
+    from streamkit.live.redis import RedisLog
+
+__all__ = [
+    "Channel",
+    "Follow",
+    "Gone",
+    "Info",
+    "Live",
+    "Log",
+    "LogUnavailable",
+    "MemoryLog",
+    "Payload",
+    "Record",
+    "RedisLog",
+    "Run",
+    "RunEnded",
+    "RunFailed",
+    "Sink",
+    "SlowReader",
+    "StreamGap",
+    "UnknownStream",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # It needs the `redis` package, which not everybody has.
+    if name == "RedisLog":
+        from streamkit.live.redis import RedisLog
+
+        return RedisLog
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

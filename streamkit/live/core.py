@@ -1,0 +1,300 @@
+"""What `Live`, its runs, channels and readers share: the log, the tails, the producers."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+import anyio
+
+from streamkit import loop
+from streamkit.live.errors import LogUnavailable
+from streamkit.live.log import Info, Log
+from streamkit.live.producer import Producer
+from streamkit.live.records import Payload, end_payload, end_state
+from streamkit.live.tail import Hub, Tail
+
+__all__ = ["Core"]
+
+logger = logging.getLogger("streamkit")
+
+# The part of a lease after which it is renewed, and looked at by others.
+FRACTION = 4
+# Seconds that the contents of runs have to be closed once they are cancelled, as in
+# `graceful_shutdown`.
+CLOSING = 0.5
+
+LOST = end_payload("failed", "producer lost")
+CANCELLED = end_payload("cancelled", "cancelled")
+SHUTDOWN = end_payload("failed", "shutdown")
+
+
+class Core:
+    """The inside of a `Live`; on its loop's thread only."""
+
+    def __init__(self, log: Log, *, ttl: float, lease: float, grace: float) -> None:
+        self.log = log
+        self.ttl = ttl
+        self.lease = lease
+        self.grace = grace
+        self.producers: dict[str, Producer] = {}
+        self.is_running = False
+        self._hub = Hub(log)
+        self._changed: loop.Signal | None = None
+        # When leases are to be looked at next.
+        self._lease_due = 0.0
+        self._calls: deque[Callable[[], None]] = deque()
+        self._wake: Callable[[], None] = self._call
+        self._kept: anyio.Event | None = None
+        self._none_left: anyio.Event | None = None
+
+    def check_running(self) -> None:
+        """Raise outside of `async with live`."""
+        if not self.is_running:
+            raise RuntimeError(
+                "this Live is not running: FastAPI(lifespan=live.lifespan), or `async with live` "
+                "in a lifespan of your own"
+            )
+
+    async def start(self) -> None:
+        """Open the log and begin to keep leases."""
+        if self.is_running:
+            raise RuntimeError("this Live is running already; one `async with` at a time")
+        await self.log.open()
+        self._changed = loop.make_signal()
+        self._wake = loop.threadsafe(self._call)
+        self._kept = anyio.Event()
+        self.is_running = True
+        loop.spawn(self._keep)
+
+    def call_soon_threadsafe(self, function: Callable[[], None]) -> None:
+        """Call a function on the loop, from any thread."""
+        self._calls.append(function)
+        self._wake()
+
+    def _call(self) -> None:
+        while self._calls:
+            self._calls.popleft()()
+
+    async def stop(self) -> None:
+        """End the runs of this process, then close the log."""
+        await self.stop_runs()
+        self.is_running = False
+        assert self._changed is not None
+        self._changed.set()
+        assert self._kept is not None
+        await self._kept.wait()
+        for tail in tuple(self._hub.tails.values()):
+            tail.is_produced_here = False
+            tail.fail(LogUnavailable("the app has shut down"))
+        await self.log.aclose()
+
+    async def stop_runs(self) -> None:
+        """Give the runs of this process their grace, then close them and mark them failed."""
+        with anyio.move_on_after(self.grace):
+            await self._wait_for_runs()
+        for producer in tuple(self.producers.values()):
+            producer.stop(SHUTDOWN)
+        with anyio.move_on_after(CLOSING):
+            await self._wait_for_runs()
+        for producer in tuple(self.producers.values()):
+            logger.error("the content of run %r took too long to close", producer.run)
+            producer.kill()
+        with anyio.move_on_after(CLOSING):
+            await self._wait_for_runs()
+
+    async def _wait_for_runs(self) -> None:
+        while self.producers:
+            self._none_left = anyio.Event()
+            await self._none_left.wait()
+
+    # streams
+
+    async def info(self, name: str, *, channel: bool) -> Info | None:
+        """What there is of a stream, in the log or, once that has failed, here."""
+        try:
+            return await self.log.info(name, channel=channel)
+        except LogUnavailable:
+            tail = self._hub.find(name, channel=channel)
+            if tail is None or not tail.is_produced_here or tail.base:
+                raise
+            return Info(tail.start, tail.last)
+
+    def find(self, name: str, channel: bool) -> Tail | None:
+        """The tail of a stream that is followed here."""
+        return self._hub.find(name, channel=channel)
+
+    async def hold(self, name: str, info: Info, *, channel: bool = False, keep: int = 0) -> Tail:
+        """A tail, until `release`."""
+        return await self._hub.hold(name, info, channel=channel, keep=keep)
+
+    def release(self, tail: Tail) -> None:
+        """Give a tail back."""
+        self._hub.release(tail)
+
+    async def hold_for_reader(self, name: str, info: Info, channel: bool, keep: int) -> Tail:
+        """A tail for a reader, who counts as one until `release_reader`."""
+        tail = await self.hold(name, info, channel=channel, keep=keep)
+        tail.readers += 1
+        if not channel and info.end is None:
+            tail.linger = info.linger
+            if (producer := self.producers.get(name)) is not None:
+                producer.unread_since = None
+                producer.had_reader = True
+            elif self.log.remote and tail.readers == 1:
+                if info.linger is not None:
+                    await self._attend(name)
+                self.change()
+        return tail
+
+    def release_reader(self, tail: Tail) -> None:
+        """A reader leaves."""
+        tail.readers -= 1
+        producer = None if tail.is_channel else self.producers.get(tail.name)
+        if producer is not None and not tail.readers:
+            producer.unread_since = monotonic()
+            if producer.linger == 0 and not self.log.remote:
+                producer.stop(CANCELLED)
+            elif producer.linger is not None:
+                self.change()
+        self.release(tail)
+
+    async def end(self, name: str, payload: Payload) -> str | None:
+        """End a run, wherever its producer is; how it has ended, or None for an unknown one."""
+        record = await self.log.end(name, payload, ttl=self.ttl)
+        if record is None:
+            return None
+        if (tail := self._hub.find(name)) is not None:
+            tail.feed([record])
+        return end_state(record)[0]
+
+    async def state(self, name: str) -> str | None:
+        """"running", or how a run ended; None for an unknown one."""
+        info = await self.info(name, channel=False)
+        if info is None:
+            return None
+        if info.end is not None:
+            return end_state(info.end)[0]
+        if name not in self.producers and not await self.log.is_alive(name, lease=self.lease):
+            return await self.end(name, LOST)
+        return "running"
+
+    # producers
+
+    def produce(self, producer: Producer) -> None:
+        """Begin to drive a content."""
+        self.producers[producer.run] = producer
+        producer.start()
+        self.change()
+
+    def closed(self, producer: Producer) -> None:
+        """A producer has closed its content and written its end."""
+        self.producers.pop(producer.run, None)
+        producer.tail.on_end = None
+        self.release(producer.tail)
+        if not self.producers and self._none_left is not None:
+            self._none_left.set()
+
+    # leases
+
+    def change(self) -> None:
+        """Something may be due earlier than was thought."""
+        if self._changed is not None:
+            self._changed.set()
+
+    async def _keep(self) -> None:
+        """One task for all leases and lingers, as long as this Live runs."""
+        assert self._changed is not None
+        try:
+            while self.is_running:
+                due = self._next_due()
+                if not await self._changed.wait(None if due == math.inf else due):
+                    try:
+                        await self._look_after_all()
+                    except LogUnavailable as exc:
+                        logger.warning("leases could not be renewed: %s", exc)
+                    except Exception:
+                        logger.exception("leases could not be renewed")
+        finally:
+            assert self._kept is not None
+            self._kept.set()
+
+    def _next_due(self) -> float:
+        """In how many seconds something has to be looked after."""
+        now, due = monotonic(), math.inf
+        if self.log.remote and (self.producers or self._hub.tails):
+            self._lease_due = min(self._lease_due, now + self.lease / FRACTION)
+            due = self._lease_due - now
+        for producer in self.producers.values():
+            if producer.linger is not None and producer.unread_since is not None:
+                due = min(due, producer.unread_since + self._patience(producer) - now)
+        return max(due, 0.001)
+
+    def _patience(self, producer: Producer) -> float:
+        if producer.linger == 0 and not producer.had_reader:
+            return self.lease
+        return producer.linger or 0.0
+
+    async def _look_after_all(self) -> None:
+        jobs: list[tuple[Callable[[str], Awaitable[None]], str]] = []
+        now = monotonic()
+        if self.log.remote and now >= self._lease_due:
+            self._lease_due = now + self.lease / FRACTION
+            jobs += [(self._renew, producer.run) for producer in self.producers.values()]
+            for (is_channel, name), tail in self._hub.tails.items():
+                if not is_channel and name not in self.producers and tail.end is None:
+                    jobs.append((self._watch, name))
+        for producer in self.producers.values():
+            if producer.linger is not None and producer.unread_since is not None:
+                jobs.append((self._check_linger, producer.run))
+        # Together, so that they go in one round trip.
+        async with anyio.create_task_group() as group:
+            for function, name in jobs:
+                group.start_soon(function, name)
+
+    async def _renew(self, run: str) -> None:
+        await self._quietly(self.log.renew(run, ttl=self.ttl, lease=self.lease))
+
+    async def _attend(self, run: str) -> None:
+        await self._quietly(self.log.attend(run, lease=self.lease))
+
+    async def _quietly(self, job: Awaitable[None]) -> None:
+        try:
+            await job
+        except LogUnavailable:
+            # Readers and publishers are told of it; leases wait for the log to come back.
+            pass
+
+    async def _watch(self, run: str) -> None:
+        """Look whether the producer of a run that is followed here still lives."""
+        tail = self._hub.find(run)
+        if tail is None:
+            return
+        try:
+            if tail.readers and tail.linger is not None:
+                await self.log.attend(run, lease=self.lease)
+            if await self.log.is_alive(run, lease=self.lease):
+                return
+            if await self.end(run, LOST) is None:
+                # The log has lost the run, or it has expired.
+                tail.fail(LogUnavailable("the run is no longer in the log"))
+        except LogUnavailable:
+            pass
+
+    async def _check_linger(self, run: str) -> None:
+        producer = self.producers.get(run)
+        if producer is None or producer.unread_since is None:
+            return
+        try:
+            if self.log.remote and await self.log.is_attended(run):
+                producer.unread_since = monotonic()
+                producer.had_reader = True
+                return
+        except LogUnavailable:
+            return
+        since = producer.unread_since
+        if since is not None and monotonic() - since >= self._patience(producer):
+            producer.stop(CANCELLED)

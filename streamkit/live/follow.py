@@ -1,0 +1,342 @@
+"""A reader: content for a response, which reads a stream from where its client was."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from streamkit import loop
+from streamkit.live.errors import Gone, LogUnavailable, RunFailed, SlowReader, StreamGap, UnknownStream
+from streamkit.live.formats import ItemFormat, RecordFormat, format_for
+from streamkit.live.log import WINDOW, Info
+from streamkit.live.records import END, Record, end_state
+from streamkit.live.tail import CHUNK, Tail
+from streamkit.start import ResponseStart
+
+if TYPE_CHECKING:
+    from streamkit.live.core import Core
+
+__all__ = ["Follow", "OnSlow"]
+
+OnSlow = Literal["cut", "gap", "latest"]
+
+# Records in the first page of a replay; pages grow up to the second, if their items are small.
+PAGE, LARGEST_PAGE = 64, 1024
+
+
+class Follow(AsyncIterator[Any]):
+    """Follows a run or a channel; made by `follow`, and closed by the response it is given to.
+
+    Content for `SSEStreamingResponse`, `JSONLinesStreamingResponse`, `JSONArrayStreamingResponse`
+    and plain responses. It can also be iterated with `async for`: it then gives the items, and
+    `position` is the id of the last one; close it with `aclose()`.
+
+    A response awaits `open()` before its start. It raises `UnknownStream` (404), `StreamGap` (410)
+    and `LogUnavailable` (503), and gives a 204 where nothing is left to send. Iterating raises
+    `RunFailed` where the run ended otherwise than done, `SlowReader`, and `LogUnavailable`.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        name: str,
+        *,
+        after: str | None = None,
+        skip: int = 0,
+        gap: str | None = None,
+        history: int = 0,
+        max_age: float | None = None,
+        on_slow: OnSlow = "cut",
+        channel: bool = False,
+    ) -> None:
+        if after is not None and not isinstance(after, str):
+            raise TypeError(
+                f"after must be the id of an item, 'now' or None, got {type(after).__name__}: "
+                f"{after!r:.60}; pass last_event_id(request)"
+            )
+        check_gap(gap)
+        self._core = core
+        self._name = name
+        self._is_channel = channel
+        self._after = after
+        self._skip = skip
+        self._gap = gap
+        self._history = history
+        self._max_age = max_age
+        self._on_slow = on_slow
+        # How far behind a reader of a channel may be.
+        self._window = history or WINDOW
+        self._format: RecordFormat = ItemFormat()
+        self._encodes = False
+        self.position = ""
+        """The id of the last item that was given, or the id after which the reader began."""
+        self._page: deque[Record] = deque()
+        self._page_size = PAGE
+        self._pending: deque[Any] = deque()
+        self._tail: Tail | None = None
+        # An index into the tail, once the reader has come up to it.
+        self._index = -1
+        # Up to here a burst came while it waited, which it may take at its own pace.
+        self._granted = 0
+        self._signal: loop.Signal | None = None
+        self._start: ResponseStart | None = None
+        self._closed = False
+
+    def use_encoder(self, encoder: Any) -> None:
+        """Give bytes from now on, as this encoder of a response would encode the items."""
+        self._format = format_for(encoder)
+        self._encodes = True
+
+    # before the start
+
+    async def open(self) -> ResponseStart:
+        """Find the place to read from; the start of the response."""
+        if self._start is not None:
+            return self._start
+        core, name, channel = self._core, self._name, self._is_channel
+        core.check_running()
+        info = await core.info(name, channel=channel)
+        if info is None:
+            raise UnknownStream(name)
+        gap = await self._find_position(info)
+        if not gap and self._after is not None and info.end is not None:
+            if self.position == info.last:
+                return self._started(204, {"Stream-State": end_state(info.end)[0]})
+        self._tail = await core.hold_for_reader(self._name, info, channel, self._window)
+        if self._encodes and (opening := self._format.opening(self.position)) is not None:
+            self._pending.append(opening)
+        return self._started(None, {"Stream-After": self.position})
+
+    def _started(self, status: int | None, headers: dict[str, str]) -> ResponseStart:
+        self._start = ResponseStart(status, headers)
+        return self._start
+
+    async def _find_position(self, info: Info) -> bool:
+        """Set where to begin; whether items before that are missing."""
+        if self._after == "now":
+            self.position = info.last
+            return False
+        if self._after is None:
+            self.position = await self._oldest(info)
+            return False
+        self.position = self._after
+        try:
+            if self._is_channel and self._after < await self._oldest(info):
+                raise Gone(self._after)
+            tail = self._core.find(self._name, self._is_channel)
+            if self._skip or tail is None or not tail.has(self._after):
+                await self._read_page(max(self._skip, PAGE))
+            await self._skip_items(info)
+        except Gone:
+            self._page.clear()
+            if self._gap != "event" or (self._encodes and not self._format.has_events):
+                raise StreamGap(self._after) from None
+            self.position = await self._oldest(info)
+            self._pending.append(self._format.gap(self._after, self.position))
+            return True
+        return False
+
+    async def _oldest(self, info: Info) -> str:
+        if not self._is_channel:
+            return info.origin
+        if not self._history:
+            # Those who come back find what a reader may be behind; others begin with what comes.
+            if self._after is None:
+                return info.last
+            return await self._core.log.oldest(self._name, WINDOW, self._max_age)
+        return await self._core.log.oldest(self._name, self._history, self._max_age)
+
+    async def _skip_items(self, info: Info) -> None:
+        """Leave out as many items as the client had after the id it gave."""
+        while self._skip:
+            if not self._page:
+                await self._read_page(self._skip)
+            if not self._page or self._page[0].kind == END:
+                raise Gone(self._after)
+            self.position = self._page.popleft().id
+            self._skip -= 1
+
+    # the items
+
+    def __aiter__(self) -> Follow:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._start is None:
+            await self.open()
+        if self._closed or self._tail is None:
+            await self._end_unread()
+        if self._pending:
+            return self._pending.popleft()
+        tail = self._tail
+        assert tail is not None
+        self._check_pace(tail)
+        while True:
+            if self._page or self._index < tail.base:
+                if await self._next_page(tail):
+                    if (found := self._take_page()) is not None:
+                        return found
+                    continue
+            if self._pending:
+                return self._pending.popleft()
+            if self._index < tail.top:
+                if (found := self._take(tail)) is not None:
+                    return found
+                continue
+            if tail.error is not None:
+                await self._fail(tail.error)
+            if self._signal is None:
+                self._signal = loop.make_signal()
+            await tail.wait(self._signal)
+            self._granted = tail.top
+
+    def _take(self, tail: Tail) -> Any:
+        """What the tail has for this reader; None for a record that is nothing to give."""
+        record = tail.records[self._index - tail.base]
+        if record.kind == END:
+            if record is not tail.end:
+                # The channel was closed, and goes on.
+                self._index += 1
+                return None
+            self._finish(record)
+        if self._encodes and self._format.shared:
+            chunk, self._index = tail.chunk(self._format, self._index)
+            self.position = tail.records[self._index - 1 - tail.base].id
+            return chunk
+        self._index += 1
+        self.position = record.id
+        return self._format.encode(record)
+
+    def _finish(self, record: Record) -> None:
+        state, reason = end_state(record)
+        self.release()
+        if state == "done":
+            raise StopAsyncIteration
+        raise RunFailed(self._name, state, reason)
+
+    async def _end_unread(self) -> None:
+        """Nothing was to be read: the end, as whoever reads to it gets it."""
+        info = None if self._closed else await self._core.info(self._name, channel=self._is_channel)
+        if info is not None and info.end is not None:
+            self._finish(info.end)
+        raise StopAsyncIteration
+
+    async def _fail(self, error: Exception) -> None:
+        self.release()
+        raise error
+
+    # what is older than the tail
+
+    async def _next_page(self, tail: Tail) -> bool:
+        """Read what is older than the tail; whether there is a page, or the tail is reached."""
+        if self._page:
+            return True
+        if self.position >= tail.start:
+            self._index = tail.index_after(self.position)
+            self._granted = tail.top
+            return False
+        self._index = -1
+        try:
+            await self._read_page(self._page_size)
+        except Gone:
+            if self._is_channel:
+                await self._fall_behind(tail)
+                return False
+            raise StreamGap(self.position) from None
+        if not self._page:
+            # The tail began at a record that the log no longer has.
+            raise StreamGap(self.position)
+        return True
+
+    async def _read_page(self, limit: int) -> None:
+        records = await self._core.log.read(
+            self._name, self.position, min(limit, LARGEST_PAGE), channel=self._is_channel
+        )
+        self._page.extend(records)
+        if records and sum(len(record.data) for record in records) < CHUNK:
+            self._page_size = min(self._page_size * 2, LARGEST_PAGE)
+
+    def _take_page(self) -> Any:
+        """A chunk of the page, or one item; None for a record that is nothing to give."""
+        parts: list[bytes] = []
+        size = 0
+        page, format_ = self._page, self._format
+        while page and size < CHUNK:
+            record = page[0]
+            if record.kind == END:
+                if self._is_channel and len(page) > 1:
+                    self.position = page.popleft().id
+                    continue
+                if parts:
+                    break
+                if self._is_channel:
+                    self._after_closed_channel(record)
+                    return None
+                self._finish(record)
+            page.popleft()
+            self.position = record.id
+            if not (self._encodes and format_.shared):
+                return format_.encode(record)
+            parts.append(format_.encode(record))
+            size += len(parts[-1])
+        return b"".join(parts) if parts else None
+
+    def _after_closed_channel(self, record: Record) -> None:
+        # The last of its page: whether more followed is known to the tail.
+        assert self._tail is not None
+        if record.id >= self._tail.last:
+            self._finish(record)
+        self.position = record.id
+        self._page.clear()
+
+    # readers that are slow
+
+    def _check_pace(self, tail: Tail) -> None:
+        """A reader who waited may be given any burst; one who comes late, its window at most."""
+        behind = tail.top - max(self._index, self._granted)
+        if not self._is_channel or self._index < 0 or behind <= self._window:
+            return
+        if self._on_slow == "cut":
+            self.release()
+            raise SlowReader(self._name, self._window)
+        self._jump(tail, self._window)
+
+    async def _fall_behind(self, tail: Tail) -> None:
+        if self._on_slow == "cut":
+            self.release()
+            raise SlowReader(self._name, self._window)
+        self._jump(tail, self._window)
+
+    def _jump(self, tail: Tail, window: int) -> None:
+        left_at = self.position
+        keep = 1 if self._on_slow == "latest" else window
+        self._index = max(tail.top - keep, tail.base)
+        self._granted = tail.top
+        first = self._index - tail.base
+        self.position = tail.records[first - 1].id if first else tail.start
+        if self._on_slow == "gap":
+            if self._encodes and not self._format.has_events:
+                self.release()
+                raise SlowReader(self._name, self._window)
+            self._pending.append(self._format.gap(left_at, self.position))
+
+    # the end
+
+    def release(self) -> None:
+        """Let go of the tail; the reader no longer counts."""
+        if self._tail is not None:
+            tail, self._tail = self._tail, None
+            self._closed = True
+            self._core.release_reader(tail)
+
+    async def aclose(self) -> None:
+        """Leave: the run goes on, as far as its `linger` says."""
+        self._closed = True
+        self.release()
+
+
+def check_gap(gap: object) -> None:
+    """Raise for a `gap` that is neither None nor "event"."""
+    if gap is not None and gap != "event":
+        raise ValueError(f"gap must be None (a 410) or 'event', got {gap!r}")

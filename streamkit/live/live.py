@@ -1,0 +1,365 @@
+"""`Live`: runs that outlive their clients, and channels that many read."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import anyio
+
+from streamkit import loop
+from streamkit.closing import close_async
+from streamkit.live.channel import Channel
+from streamkit.live.core import CANCELLED, Core
+from streamkit.live.errors import UnknownStream
+from streamkit.live.follow import Follow, OnSlow
+from streamkit.live.log import Info, Log
+from streamkit.live.memory import MemoryLog
+from streamkit.live.producer import Producer, as_async
+from streamkit.live.records import end_payload, end_state
+from streamkit.live.tail import Tail
+from streamkit.shutdown import graceful_shutdown
+
+if TYPE_CHECKING:
+    from streamkit.live.router import Authorize
+
+__all__ = ["Live", "Run"]
+
+
+class Run:
+    """A content that goes on without its client; made by `Live.start`."""
+
+    def __init__(self, live: Live, id: str) -> None:  # noqa: A002
+        self._live = live
+        self.id = id
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`Location`, under the router's prefix or `Live(path=...)`; empty without either."""
+        path = self._live._path
+        return {} if path is None else {"Location": f"{path}/{quote(self.id, safe='')}"}
+
+    def follow(self, after: str | None = None, *, gap: str | None = None) -> Follow:
+        """Content for a response: as `Live.follow`."""
+        return self._live.follow(self.id, after, gap=gap)
+
+    async def cancel(self) -> str | None:
+        """As `Live.cancel`."""
+        return await self._live.cancel(self.id)
+
+    async def wait(self) -> str:
+        """Wait for its end, without counting as a reader: "done", "failed" or "cancelled".
+
+        Raises `UnknownStream` if it has expired, and `LogUnavailable`.
+        """
+        return await self._live._wait(self.id)
+
+
+class Live:
+    """Streams that outlive a connection, and one stream for many; in memory, or over Redis.
+
+    * `log`: where the streams are kept; a `MemoryLog()` unless given, which is for one process.
+      `RedisLog("redis://localhost")` is for all that use the same Redis.
+    * `ttl` (3600.0): seconds that a run stays after its end. Long enough for a laptop that sleeps
+      over lunch.
+    * `lease` (10.0): seconds within which a producer gives a sign of life, over Redis. If its
+      process dies, readers are told within two of them.
+    * `grace` (5.0): seconds that runs of this process go on when it shuts down; then they are
+      closed, and marked failed. Also that of `graceful_shutdown` in `lifespan`.
+    * `path`: where the router is mounted, if not under its prefix: for `Run.headers`.
+
+    It runs inside of `async with`, on one event loop at a time. Raises `ValueError` and `TypeError`
+    for values that make no sense.
+
+        live = Live()
+        app = FastAPI(lifespan=live.lifespan)
+    """
+
+    def __init__(
+        self,
+        log: Log | None = None,
+        *,
+        ttl: float = 3600.0,
+        lease: float = 10.0,
+        grace: float = 5.0,
+        path: str | None = None,
+    ) -> None:
+        if log is not None and not isinstance(log, Log):
+            raise TypeError(
+                f"log must be a MemoryLog, a RedisLog or another Log, got {type(log).__name__}; "
+                f"for an address pass RedisLog(address)"
+            )
+        _check_seconds("ttl", ttl, least=0.001)
+        _check_seconds("lease", lease, least=0.1)
+        _check_seconds("grace", grace)
+        self._core = Core(
+            MemoryLog() if log is None else log, ttl=ttl, lease=lease, grace=grace
+        )
+        self._path = None if path is None else _checked_path("path", path)
+        self._path_is_given = path is not None
+        self._channels: dict[str, Channel] = {}
+
+    async def __aenter__(self) -> Live:
+        await self._core.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        with anyio.CancelScope(shield=True):
+            for channel in self._channels.values():
+                await channel._flush()
+            await self._core.stop()
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
+        """For `FastAPI(lifespan=live.lifespan)`: runs this, within `graceful_shutdown`.
+
+        For more, use both in a lifespan of your own: `async with graceful_shutdown(), live:`.
+        """
+        async with graceful_shutdown(self._core.grace), self:
+            yield
+
+    # runs
+
+    async def start(
+        self,
+        content: AsyncIterable[Any] | Iterable[Any],
+        *,
+        id: str | None = None,  # noqa: A002
+        linger: float | None = None,
+    ) -> Run:
+        """Drive a content to its end, whoever reads it; each item is kept for readers.
+
+        `content` is any stream that a response takes, sync (then on a worker thread) or async. It
+        runs in the context of the caller and is closed here, exactly once, whatever happens.
+
+        `id` is 128 random bits unless given. If there is a run of that id, in any process, it is
+        followed, and `content` is closed and never iterated: so a second click starts nothing.
+
+        `linger`: seconds the run goes on without readers, then it is cancelled; None to go on to
+        its end; 0 to wait for the first reader, at most `lease`, and end with the last.
+
+        Raises `LogUnavailable` (a 503) if the log doesn't answer, `TypeError` and `ValueError` for
+        arguments that make no sense, `RuntimeError` if this `Live` doesn't run.
+
+            run = await live.start(answer(question), linger=60)
+            return SSEStreamingResponse(run.follow(), headers=run.headers)
+        """
+        items = as_async(content)
+        core = self._core
+        try:
+            core.check_running()
+            if id is not None:
+                _check_id(id)
+            if linger is not None:
+                _check_seconds("linger", linger)
+            name = secrets.token_urlsafe(16) if id is None else id
+            origin = await core.log.begin(name, ttl=core.ttl, lease=core.lease, linger=linger)
+        except BaseException:
+            await _close(items)
+            raise
+        if origin is None:
+            await _close(items)
+            return Run(self, name)
+        try:
+            tail = await core.hold(name, Info(origin, origin, None, linger))
+        except BaseException:
+            await _close(items)
+            self._give_up(name)
+            raise
+        core.produce(
+            Producer(
+                core.log,
+                name,
+                items,
+                tail,
+                linger=linger,
+                ttl=core.ttl,
+                on_closed=core.closed,
+            )
+        )
+        return Run(self, name)
+
+    def _give_up(self, name: str) -> None:
+        async def end() -> None:
+            try:
+                await self._core.end(name, end_payload("failed", "not started"))
+            except Exception:
+                # Its lease runs out.
+                pass
+
+        loop.spawn(end)
+
+    def follow(self, id: str, after: str | None = None, *, gap: str | None = None) -> Follow:  # noqa: A002
+        """Content for a response: the items of a run strictly after an id, and on to its end.
+
+        `after`: None for all items, `"now"` for those to come, or an id that was given before, as
+        `last_event_id(request)` has it. A cursor that is gone, or that the run never gave, is a
+        410; with `gap="event"` an event of type `gap`, and on from what there is. An unknown run is
+        a 404, one that has ended and of which all was received a 204 with `Stream-State`.
+
+        The body ends cleanly only if the run is done; else it is cut, by `RunFailed`.
+
+            @app.get("/answers/{id}")
+            async def resume(id: str, request: Request):
+                return SSEStreamingResponse(live.follow(id, last_event_id(request)))
+        """
+        _check_id(id)
+        return Follow(self._core, id, after=after, gap=gap)
+
+    async def cancel(self, id: str) -> str | None:  # noqa: A002
+        """End a run, in whichever process it is; how it has ended, None for an unknown id.
+
+        The first end stands: of a run that was done before, this gives "done". If the content runs
+        in this process, it is closed when this returns.
+        """
+        _check_id(id)
+        self._core.check_running()
+        producer = self._core.producers.get(id)
+        try:
+            state = await self._core.end(id, CANCELLED)
+        except BaseException:
+            if producer is not None:
+                producer.stop(CANCELLED)
+            raise
+        if producer is not None:
+            await producer.closed.wait()
+        return state
+
+    async def state(self, id: str) -> str | None:  # noqa: A002
+        """"running", "done", "failed" or "cancelled"; None for an unknown id, or an expired one."""
+        _check_id(id)
+        self._core.check_running()
+        return await self._core.state(id)
+
+    async def _wait(self, id: str) -> str:  # noqa: A002
+        core = self._core
+        core.check_running()
+        producer = core.producers.get(id)
+        if producer is not None:
+            await producer.closed.wait()
+            return _state_of(producer.tail)
+        info = await core.info(id, channel=False)
+        if info is None:
+            raise UnknownStream(id)
+        if info.end is not None:
+            return end_state(info.end)[0]
+        tail = await core.hold(id, info)
+        core.change()
+        try:
+            signal = loop.make_signal()
+            while tail.end is None and tail.error is None:
+                await tail.wait(signal)
+        finally:
+            core.release(tail)
+        return _state_of(tail)
+
+    # channels
+
+    def channel(
+        self,
+        name: str,
+        *,
+        history: int = 0,
+        max_age: float | None = None,
+        on_slow: OnSlow = "cut",
+    ) -> Channel:
+        """A stream that many publish to and many follow; made anew or the one of that name.
+
+        * `history` (0): how many items a reader without a cursor is given, and how far one may be
+          behind; with 0 it begins with what comes next, and may be 1,024 behind.
+        * `max_age`: seconds after which an item is no longer given to those who come.
+        * `on_slow`: what becomes of a reader that fell out of the history: "cut", its body is cut,
+          and it comes back with its cursor; "gap", an event of type `gap`, then the history;
+          "latest", the newest item.
+
+        Raises `ValueError` if there is a channel of that name with other options, in this `Live`.
+
+            prices = live.channel("prices", history=1000, max_age=600)
+        """
+        _check_id(name, "name")
+        if isinstance(history, bool) or not isinstance(history, int):
+            raise TypeError(f"history must be a number of items, got {history!r}")
+        if history < 0:
+            raise ValueError(f"history must be 0 or more items, got {history}")
+        if max_age is not None:
+            _check_seconds("max_age", max_age, least=0.001)
+        if on_slow not in ("cut", "gap", "latest"):
+            raise ValueError(f"on_slow must be 'cut', 'gap' or 'latest', got {on_slow!r}")
+        channel = Channel(self._core, name, history, max_age, on_slow)
+        known = self._channels.setdefault(name, channel)
+        if known._options != channel._options:
+            raise ValueError(
+                f"channel {name!r} has the options {known._options}, got {channel._options}"
+            )
+        return known
+
+    # HTTP
+
+    def router(
+        self,
+        prefix: str,
+        *,
+        authorize: Authorize | None = None,
+        gap: str | None = None,
+    ) -> Any:
+        """Routes for all runs, for `app.include_router`: `<prefix>/<id>`.
+
+        * GET follows, or resumes after `Last-Event-ID`, or `?after=<id>&skip=<items had>`: server-
+          sent events, or JSON lines for `Accept: application/jsonl`. `gap` is that of `follow`.
+        * HEAD tells the state: `Stream-State: running | done | failed | cancelled`, or a 404.
+        * DELETE cancels: a 204 with the `Stream-State` that stands.
+
+        `authorize(request, id)`, sync (on a worker thread) or async, is asked first on each of
+        them: False is a 403, an exception its own. Without it, whoever knows an id may read and
+        cancel: ids are 128 random bits, unless you give others.
+
+        Needs FastAPI; raises `ValueError` for a prefix that doesn't start with a slash.
+        """
+        from streamkit.live.router import make_router
+
+        prefix = _checked_path("prefix", prefix)
+        if not self._path_is_given:
+            self._path = prefix
+        return make_router(self, prefix, authorize, gap)
+
+
+def _state_of(tail: Tail) -> str:
+    if tail.end is None:
+        assert tail.error is not None
+        raise tail.error
+    return end_state(tail.end)[0]
+
+
+async def _close(items: AsyncIterable[Any]) -> None:
+    with anyio.CancelScope(shield=True):
+        await close_async(items)
+
+
+def _check_seconds(name: str, value: object, *, least: float = 0.0) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
+    if not value >= least:
+        raise ValueError(f"{name} must be {least or 0} or more seconds, got {value!r}")
+
+
+def _check_id(value: object, name: str = "id") -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be str, got {type(value).__name__}: {value!r:.60}")
+    if not value or len(value) > 512 or not value.isprintable():
+        raise ValueError(
+            f"{name} must be 1 to 512 printable characters, got {value!r:.60}; hash what is longer"
+        )
+
+
+def _checked_path(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be str, got {type(value).__name__}")
+    if value and not value.startswith("/"):
+        raise ValueError(f"{name} must start with a slash, got {value!r}")
+    return value.rstrip("/")

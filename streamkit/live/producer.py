@@ -1,0 +1,264 @@
+"""Drives the content of a run in a task of its own, and appends its items to the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from inspect import iscoroutine
+from time import monotonic
+from typing import Any
+
+import anyio
+
+from streamkit import loop
+from streamkit.adapters import async_file_chunks, file_chunks, is_async_file
+from streamkit.closing import close_async
+from streamkit.iterate import iterate_in_threadpool
+from streamkit.live.errors import LogUnavailable, RunEnded
+from streamkit.live.log import Log
+from streamkit.live.records import END, Payload, Record, end_payload, payload_of
+from streamkit.live.tail import Tail
+
+__all__ = ["Producer", "as_async"]
+
+logger = logging.getLogger("streamkit")
+
+# Seconds for which content that never waits may keep the loop.
+SLICE = 0.001
+# Items that may wait for the log before their content does.
+BACKLOG = 1024
+
+
+class _File:
+    """An open async file, which the run owns."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return async_file_chunks(self._file)
+
+    async def aclose(self) -> None:
+        if (error := await close_async(self._file)) is not None:
+            raise error
+
+
+class _SyncFile:
+    """An open file, which the run owns."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __iter__(self) -> Any:
+        return file_chunks(self._file)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def as_async(content: Any) -> AsyncIterable[Any]:
+    """Any content that is a stream as an async iterable, which is closed in place of it."""
+    if callable(getattr(content, "read", None)):
+        if is_async_file(content):
+            return _File(content)
+        return iterate_in_threadpool(_SyncFile(content))
+    if isinstance(content, AsyncIterable):
+        return content
+    if isinstance(content, Iterable) and not isinstance(
+        content, str | bytes | bytearray | memoryview | Mapping
+    ):
+        return iterate_in_threadpool(content)
+    hint = "; put a single item into a list: [item]"
+    if iscoroutine(content):
+        content.close()
+        hint = "; await it first"
+    elif callable(content):
+        hint = "; call it"
+    raise TypeError(
+        f"Live.start() takes an iterable or async iterable of items, or an open file, "
+        f"got {type(content).__name__}{hint}"
+    )
+
+
+class Producer:
+    """One run whose content is driven here.
+
+    The task takes and encodes an item, and appends it: at once to a log in memory, and in
+    batches, by a second task, to one that is elsewhere. However the run ends, the content is
+    closed first, what was taken before is appended, and then the end.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        run: str,
+        content: AsyncIterable[Any],
+        tail: Tail,
+        *,
+        linger: float | None,
+        ttl: float,
+        on_closed: Callable[[Producer], None],
+    ) -> None:
+        self.run = run
+        self.linger = linger
+        self.tail = tail
+        # When its last reader left; None while there is one.
+        self.unread_since: float | None = monotonic()
+        self.had_reader = False
+        self.closed = anyio.Event()
+        self._log = log
+        self._ttl = ttl
+        self._content = content
+        self._iterator: AsyncIterator[Any] | None = None
+        self._on_closed = on_closed
+        self._count = 0
+        self._pending: list[Payload] = []
+        self._appending = False
+        self._appended = loop.make_signal()
+        self._waits_for_log = False
+        # Once the log has failed, this process alone goes on.
+        self._log_error: Exception | None = None
+        self._minted = 0
+        self._error: BaseException | None = None
+        self._stopped: Payload | None = None
+        self._task: loop.Task | None = None
+        tail.is_produced_here = True
+        tail.on_end = self._on_end
+
+    def start(self) -> None:
+        """Begin; in the context of the request."""
+        self._task = loop.spawn(self._drive, self._finish)
+
+    def stop(self, end: Payload) -> None:
+        """End the run as `end` says, unless it has come to an end; closes the content."""
+        if self._stopped is None and self._task is not None:
+            self._stopped = end
+            self._task.cancel()
+
+    def kill(self) -> None:
+        """Cancel the content's cleanup as well."""
+        if self._task is not None:
+            self._task.kill()
+
+    def _on_end(self, record: Record) -> None:
+        # Somebody else may have written it: cancelled, or thought this process dead.
+        self.stop(Payload(END, record.data))
+
+    async def _drive(self) -> None:
+        try:
+            await self._take_items()
+        except BaseException as exc:
+            self._error = exc
+
+    async def _take_items(self) -> None:
+        if self._stopped is not None:
+            return
+        self._iterator = aiter(self._content)
+        until = monotonic() + SLICE
+        async for item in self._iterator:
+            await self._append(payload_of(item))
+            if self._stopped is not None:
+                return
+            # Content that never waits would keep the loop from all others.
+            if monotonic() > until:
+                await loop.checkpoint()
+                until = monotonic() + SLICE
+
+    async def _append(self, payload: Payload) -> None:
+        if self._log_error is not None:
+            self._feed([payload])
+        elif not self._log.remote:
+            await self._append_all([payload])
+        else:
+            self._pending.append(payload)
+            if not self._appending:
+                self._appending = True
+                loop.spawn(self._append_pending)
+            while len(self._pending) > BACKLOG and self._log_error is None:
+                self._waits_for_log = True
+                await self._appended.wait()
+
+    async def _append_pending(self) -> None:
+        while self._pending:
+            batch, self._pending = self._pending[:BACKLOG], self._pending[BACKLOG:]
+            await self._append_all(batch)
+            self._appended.set()
+        self._appending = False
+        self._appended.set()
+
+    async def _append_all(self, batch: list[Payload]) -> None:
+        if self._log_error is not None:
+            self._feed(batch)
+            return
+        try:
+            ids = await self._log.append(self.run, self._count, batch)
+        except RunEnded as exc:
+            end = exc.end or await self._log.end(self.run, end_payload("failed"), ttl=self._ttl)
+            if end is None:
+                self._log_failed(LogUnavailable("the run is no longer in the log"))
+                self._feed(batch)
+            else:
+                self.tail.feed([end])
+        except Exception as exc:
+            self._log_failed(exc)
+            self._feed(batch)
+        else:
+            self._count += len(ids)
+            if self._log.remote:
+                self.tail.feed([Record(*pair) for pair in _records(ids, batch)])
+
+    def _log_failed(self, error: Exception) -> None:
+        self._log_error = error
+        logger.error(
+            "run %r goes on for the readers of this process only: %s", self.run, error
+        )
+
+    def _feed(self, batch: list[Payload]) -> None:
+        """Give to the readers here what the log could not take."""
+        records = []
+        for payload in batch:
+            self._minted += 1
+            # Sorts behind what the log gave, and no log knows it: who comes back gets a 410.
+            records.append(Record(f"{self.tail.last[:24]}~{self._minted:010d}", *payload))
+        self.tail.feed(records)
+
+    async def _finish(self) -> None:
+        """The cleanup: it is not reached by the cancellation that stopped the content."""
+        closing = await close_async(self._iterator, self._content)
+        while self._appending:
+            await self._appended.wait()
+        await self._write_end(closing)
+        self._on_closed(self)
+        self.closed.set()
+
+    async def _write_end(self, closing: BaseException | None) -> None:
+        error = self._error
+        stopped = self._stopped is not None
+        if stopped and isinstance(error, anyio.get_cancelled_exc_class()):
+            error = None
+        error = error or closing
+        if error is not None:
+            logger.error("the content of run %r failed", self.run, exc_info=error)
+        if self._stopped is not None:
+            payload = self._stopped
+        elif error is not None:
+            payload = end_payload("failed", type(error).__name__)
+        else:
+            payload = end_payload("done")
+        if self.tail.end is not None:
+            return
+        if self._log_error is None:
+            try:
+                end = await self._log.end(self.run, payload, ttl=self._ttl)
+            except Exception as exc:
+                self._log_failed(exc)
+            else:
+                if end is not None:
+                    self.tail.feed([end])
+                    return
+        if self.tail.end is None:
+            self._feed([payload])
+
+
+def _records(ids: list[str], batch: list[Payload]) -> list[tuple[str, str, bytes]]:
+    return [(id_, *payload) for id_, payload in zip(ids, batch, strict=True)]

@@ -1,0 +1,192 @@
+"""The newest records of each stream that is followed in this process, shared by its readers."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+
+from streamkit import loop
+from streamkit.live.errors import LogUnavailable
+from streamkit.live.formats import RecordFormat
+from streamkit.live.log import WINDOW, Info, Log
+from streamkit.live.records import END, Record
+
+__all__ = ["Hub", "Tail"]
+
+# Bytes after which a chunk is complete: as much as a response sends at once.
+CHUNK = 65536
+# Chunks of several records that are kept for other readers at the same place.
+CHUNKS = 16
+_id = attrgetter("id")
+
+
+class Tail:
+    """A list of records that only grows at its end; readers hold an index into it.
+
+    A reader has no queue: it takes what is there from its index on, and waits for a signal if
+    nothing is. Indexes count from the first record ever fed; `base` is that of `records[0]`.
+    Read and written on the loop's thread only.
+    """
+
+    def __init__(self, name: str, is_channel: bool, start: str, keep: int) -> None:
+        self.name = name
+        self.is_channel = is_channel
+        # The id before `records[0]`, and the id of the last record.
+        self.start = self.last = start
+        self.keep = keep
+        self.base = 0
+        self.records: list[Record] = []
+        self.end: Record | None = None
+        self.error: Exception | None = None
+        # Who holds this tail, and who reads it for a client.
+        self.users = 0
+        self.readers = 0
+        self.is_produced_here = False
+        self.linger: float | None = None
+        self.unsubscribe: Callable[[], None] | None = None
+        self.on_end: Callable[[Record], None] | None = None
+        self._waiting: list[loop.Signal] = []
+        self._encoded: dict[RecordFormat, dict[int, bytes]] = {}
+        self._chunks: dict[tuple[RecordFormat, int, int], bytes] = {}
+
+    @property
+    def top(self) -> int:
+        """The index of the next record."""
+        return self.base + len(self.records)
+
+    def feed(self, records: Sequence[Record]) -> None:
+        """Take records of the log; those that are here already are left out."""
+        if records[0].id <= self.last:
+            records = [record for record in records if record.id > self.last]
+            if not records:
+                return
+        if self.end is not None and not self.is_channel:
+            return
+        self._chunks.clear()
+        self.records += records
+        self.last = records[-1].id
+        if len(self.records) > 2 * self.keep:
+            self._forget(len(self.records) - self.keep)
+        if records[-1].kind == END:
+            self.end = records[-1]
+            if self.on_end is not None:
+                self.on_end(self.end)
+        else:
+            self.end = None
+        self.wake()
+
+    def fail(self, error: Exception) -> None:
+        """Nothing more comes from the log; a producer in this process may still feed it."""
+        if not self.is_produced_here and self.error is None:
+            self.error = error
+            self.wake()
+
+    def wake(self) -> None:
+        """Let those look who wait."""
+        waiting, self._waiting = self._waiting, []
+        for signal in waiting:
+            signal.set()
+
+    async def wait(self, signal: loop.Signal) -> None:
+        """Wait until something is fed, or fails."""
+        self._waiting.append(signal)
+        try:
+            await signal.wait()
+        except BaseException:
+            if signal in self._waiting:
+                self._waiting.remove(signal)
+            raise
+
+    def has(self, position: str) -> bool:
+        """Whether all that comes after an id is here, and the id was given."""
+        if position == self.start:
+            return True
+        index = bisect_right(self.records, position, key=_id)
+        return index > 0 and self.records[index - 1].id == position
+
+    def index_after(self, position: str) -> int:
+        """The index of the first record after an id."""
+        return self.base + bisect_right(self.records, position, key=_id)
+
+    def chunk(self, format_: RecordFormat, index: int) -> tuple[bytes, int]:
+        """The encoded records from an index on, as many as make a chunk, and the next index."""
+        records, first = self.records, index - self.base
+        if len(records) - first == 1:
+            return self._one(format_, index), index + 1
+        key = (format_, index, self.top)
+        if (chunk := self._chunks.get(key)) is not None:
+            return chunk, self.top
+        parts, size = [], 0
+        while index < self.top and records[index - self.base].kind != END:
+            parts.append(self._one(format_, index))
+            size += len(parts[-1])
+            index += 1
+            if size >= CHUNK:
+                break
+        chunk = b"".join(parts)
+        if index == self.top and len(self._chunks) < CHUNKS:
+            self._chunks[key] = chunk
+        return chunk, index
+
+    def _one(self, format_: RecordFormat, index: int) -> bytes:
+        encoded = self._encoded.get(format_)
+        if encoded is None:
+            encoded = self._encoded[format_] = {}
+        chunk = encoded.get(index)
+        if chunk is None:
+            chunk = encoded[index] = format_.encode(self.records[index - self.base])
+        return chunk
+
+    def _forget(self, count: int) -> None:
+        self.start = self.records[count - 1].id
+        del self.records[:count]
+        self.base += count
+        for encoded in self._encoded.values():
+            for index in [index for index in encoded if index < self.base]:
+                del encoded[index]
+
+
+class Hub:
+    """The tails of a process."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.tails: dict[tuple[bool, str], Tail] = {}
+
+    def find(self, name: str, *, channel: bool = False) -> Tail | None:
+        """The tail of a stream that somebody holds."""
+        return self.tails.get((channel, name))
+
+    async def hold(self, name: str, info: Info, *, channel: bool = False, keep: int = 0) -> Tail:
+        """The tail of a stream, to be given back with `release`."""
+        key = (channel, name)
+        tail = self.tails.get(key)
+        if tail is None or tail.error is not None:
+            tail = self.tails[key] = Tail(name, channel, info.last, max(keep, WINDOW))
+            tail.users += 1
+            try:
+                if info.end is not None:
+                    tail.feed([info.end])
+                    return tail
+                unsubscribe = await self._log.subscribe(name, info.last, tail, channel=channel)
+            except BaseException as exc:
+                failure = exc if isinstance(exc, Exception) else LogUnavailable("closed")
+                tail.error = failure
+                tail.wake()
+                self.release(tail)
+                raise
+            tail.unsubscribe = unsubscribe
+            tail.users -= 1
+        tail.users += 1
+        return tail
+
+    def release(self, tail: Tail) -> None:
+        """Give a tail back."""
+        tail.users -= 1
+        if tail.users == 0:
+            if tail.unsubscribe is not None:
+                tail.unsubscribe()
+            key = (tail.is_channel, tail.name)
+            if self.tails.get(key) is tail:
+                del self.tails[key]

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streamkit.live import Log, MemoryLog
+from tests.server import free_port
+
+SERVERS = [name for name in ("redis-server", "valkey-server") if shutil.which(name)]
+
+
+class RedisServer:
+    """A Redis of the tests' own, which can be killed and come back."""
+
+    def __init__(self, program: str) -> None:
+        self._directory = tempfile.TemporaryDirectory()
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._program = program
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [
+                *(self._program, "--port", str(self.port), "--bind", "127.0.0.1"),
+                *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+                *("--dir", self._directory.name),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        import redis
+
+        client = redis.Redis(port=self.port)
+        until = time.monotonic() + 20
+        while True:
+            try:
+                client.ping()
+                break
+            except redis.RedisError:
+                assert time.monotonic() < until and self.process.poll() is None
+                time.sleep(0.02)
+        client.close()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        self._directory.cleanup()
+
+
+@pytest.fixture(scope="session", params=SERVERS or ["redis-server"])
+def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    pytest.importorskip("redis")
+    if not shutil.which(request.param):
+        pytest.skip(f"{request.param} is not installed")
+    server = RedisServer(request.param)
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def make_log(request: pytest.FixtureRequest) -> Iterator[Callable[[], Log]]:
+    """Makes logs; over Redis they share their streams, as those of several processes do."""
+    if request.param == "memory":
+        yield MemoryLog
+        return
+    server = request.getfixturevalue("redis_server")
+    from streamkit.live import RedisLog
+
+    prefix = f"test-{secrets.token_hex(4)}:"
+    yield lambda: RedisLog(server.url, prefix=prefix, timeout=5.0)
+
+
+@pytest.fixture
+def log(make_log: Callable[[], Log]) -> Log:
+    return make_log()
