@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 import streamkit
-from streamkit.responses import ResponseOptions
+from tests import reference
 from tests.documentation import (
     EXAMPLES,
     PAGES,
@@ -134,29 +134,19 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_the_readme_names_every_option_with_its_default() -> None:
-    table = dict(re.findall(r"^\| (`.*?) \| (.*?) \|", readme(), re.MULTILINE))
-    rows = [
-        (re.findall(r"`(\w+)`", names), default)
-        for names, default in table.items()
-        if hasattr(streamkit.StreamingResponse, names.strip("`").split("`")[0])
-    ]
-    documented = {name for names, _ in rows for name in names}
+@pytest.mark.parametrize("page", reference.PAGES, ids=lambda page: page.stem)
+def test_the_tables_of_the_reference_are_what_the_command_writes(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
 
-    assert documented == set(ResponseOptions.__annotations__) | {"media_type", "on_close"}
-    for names, default in rows:
-        for name in names:
-            value = getattr(streamkit.StreamingResponse, name)
-            assert name == "encoder" or repr(value).replace("'", '"') in default, name
+    # To mend it: python -m tests.reference
+    assert text == reference.with_tables(text)
+    assert "<!-- names -->" in text or page.stem == "index"
 
 
-def test_the_readme_names_every_typed_class() -> None:
-    suffix = "StreamingResponse"
-    typed = {name.removesuffix(suffix) for name in streamkit.__all__ if name.endswith(suffix)}
+def test_the_readme_is_short_and_runs_on_its_first_screen() -> None:
+    lines = PAGES[0].read_text(encoding="utf-8").splitlines()
 
-    for name in typed - {""}:
-        assert re.search(rf"`{name}`|{name}{suffix}", readme()), name
-
-
-def readme() -> str:
-    return PAGES[0].read_text(encoding="utf-8")
+    assert len(lines) <= 200
+    first_screen = "\n".join(lines[:45])
+    assert "pip install 'streamkit" in first_screen
+    assert "```python" in first_screen
