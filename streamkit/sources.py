@@ -8,22 +8,16 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Literal
 
-from streamkit.bytesource import ByteSource, BytesSource, Given, SourceInfo
+from streamkit.bytesource import ByteSource, BytesSource, SourceInfo
+from streamkit.bytesource import Given as Given
 from streamkit.pagecache import open_cached
-from streamkit.pythonfile import PythonFile, file_behind, is_seekable
-from streamkit.regular import RegularFile, open_regular
+from streamkit.pythonfile import PythonFile, file_behind
+from streamkit.pythonfile import is_seekable as is_seekable
+from streamkit.regular import RegularFile
+from streamkit.regular import open_regular as open_regular
 from streamkit.threads import run_in_stream_thread
 
-__all__ = [
-    "ByteSource",
-    "BytesSource",
-    "FileSource",
-    "Given",
-    "PathSource",
-    "SourceInfo",
-    "is_seekable",
-    "open_regular",
-]
+__all__ = ["ByteSource", "BytesSource", "FileSource", "PathSource", "SourceInfo"]
 
 
 class PathSource(ByteSource):
