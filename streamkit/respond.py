@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from inspect import isawaitable
@@ -244,9 +243,7 @@ def _ready_body(
     return None if chunks is None else ReadyBody(chunks)
 
 
-def _path_to_send(
-    scope: Scope, source: ByteSource, info: SourceInfo, decided: Plan
-) -> str | None:
+def _path_to_send(scope: Scope, source: ByteSource, info: SourceInfo, decided: Plan) -> str | None:
     """A whole file for the server to send by itself, if it offers that."""
     offered = "http.response.pathsend" in scope.get("extensions", {})
     is_whole = decided.steps == (Span(0, info.size or 0),)
@@ -254,11 +251,7 @@ def _path_to_send(
 
 
 def _plan(response: StreamingResponse, scope: Scope, info: SourceInfo) -> Plan:
-    etag, last_modified = response._given
-    if etag is not None or last_modified is not None:
-        info = replace(
-            info, etag=etag or info.etag, last_modified=last_modified or info.last_modified
-        )
+    info = response._given.over(info)
     return plan(
         scope.get("method", "GET"),
         scope.get("headers", ()),

@@ -109,8 +109,11 @@ async def run_in_stream_thread(function: Callable[..., T], *args: Any) -> T:
 class Stoppable(Protocol):
     """What a burst's thread waits for."""
 
-    def stop(self) -> None:
+    def stop(self) -> object:
         """End soon; called on the loop's thread."""
+
+    def kill(self) -> None:
+        """Cancel the cleanup as well."""
 
 
 class Burst:
@@ -158,6 +161,11 @@ class Burst:
         self.stopped = True
         if self.waits_for is not None:
             self.waits_for.stop()
+
+    def kill(self) -> None:
+        """Cancel the cleanup of what the thread waits for; a thread itself can't be killed."""
+        if self.waits_for is not None:
+            self.waits_for.kill()
 
     def _release(self) -> None:
         # An error: the thread had given it back.

@@ -18,7 +18,6 @@ from streamkit import StreamingResponse
 from streamkit.errors import SourceError
 from streamkit.objectstore import ObjectStoreSource
 from streamkit.outcome import StreamOutcome
-from streamkit.pagecache import READ_SIZE
 from streamkit.testing import FetchedResponse, check_source, fetch, stream
 from tests.s3 import S3, serving_s3
 

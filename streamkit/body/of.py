@@ -8,6 +8,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from inspect import isawaitable, iscoroutine, isfunction
 from typing import Any
 
+from starlette.datastructures import UploadFile
+
 from streamkit import loop
 from streamkit.adapters import async_file_chunks, file_chunks, is_async_file
 from streamkit.body.base import Body
@@ -75,6 +77,8 @@ def body_of(opened: Opened) -> Body:
 def _source_of(content: Any, charset: str) -> ByteSource | None:
     if isinstance(content, ByteSource):
         return content
+    if isinstance(content, UploadFile):
+        return FileSource(content)
     if isinstance(content, str):
         return BytesSource(content.encode(charset))
     if isinstance(content, bytes | bytearray | memoryview):

@@ -82,7 +82,9 @@ class ThreadedBody(QueuedBody):
         return True
 
     def kill(self) -> None:
-        """A thread can't be killed: it closes the content when it gets there."""
+        """Cancel what the thread waits for; it closes the content when it gets there."""
+        if self._started:
+            self._burst.kill()
 
     async def _run(self) -> None:
         queue = self.queue

@@ -110,7 +110,7 @@ async def async_items(diary: Diary, item: Any = b"x" * 500, count: int = 4) -> A
                 await anyio.lowlevel.checkpoint()
     finally:
         # A cleanup that has to wait, and counts only if it could.
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         await anyio.sleep(0.0005)
         diary.closed += 1
 
@@ -130,7 +130,7 @@ async def nested(diary: Diary) -> AsyncIterator[Any]:
         group.start_soon(anyio.sleep, 0.001)
         async for item in iterate_in_threadpool(sync_items(diary)):
             with anyio.move_on_after(10):
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
             yield item
 
 
