@@ -18,6 +18,7 @@ class ServerSentEvent:
 
     Raises `TypeError` for a field of another type and `ValueError` for one that breaks its rule.
 
+    >>> from streamkit.encoders.sse import SSEEncoder
     >>> SSEEncoder().encode(ServerSentEvent("Hello", event="token", id="7"))
     b'event: token\\nid: 7\\ndata: Hello\\n\\n'
     """

@@ -107,7 +107,8 @@ def _quick(serialise: Serialise, relay: Relay) -> Serialise:
         else:
             writer = writers[type(item)]
             if writer is None:
-                return relay.feed(bytes(item))
+                chunk: bytes = bytes(item)  # pyright: ignore
+                return relay.feed(chunk)
             frame = writer(item, serialise)
             if writer is not _json and writer is not _text and item.id not in (None, ""):
                 relay.id_sent = True
