@@ -5,7 +5,10 @@
     folder.py    the files of a folder, without following a link out of it
     reading.py   a content, whatever its kind, as chunks on the archive's thread
     writers.py   ZipWriter, TarWriter: members to bytes, over zipfile and tarfile
-    feed.py      the iterable that a producer drives, and who closes what
+    feed.py      the iterable that is driven, and who closes what
+    measure.py   the length of an archive, by the same writers over contents that aren't read
+    ranges.py    ArchiveSource: an archive of known length, read from the middle
+    checksums.py CRCs of files, remembered
 
 The archive is written in the bursts of one `ThreadProducer`, so that a slow client holds no
 thread; async contents are driven by tasks of their own and handed to that thread.
@@ -25,6 +28,7 @@ from starlette.background import BackgroundTask
 from streamkit.archives.feed import archive_of
 from streamkit.archives.member import Member, ZipMember
 from streamkit.archives.names import Duplicates, NameChecker, Names
+from streamkit.archives.ranges import ArchiveSource
 from streamkit.archives.writers import TarWriter, Writer, ZipWriter, check_level
 from streamkit.body.of import close_abandoned
 from streamkit.declare import Option, one_of
@@ -106,6 +110,9 @@ class _ArchiveResponse(StreamingResponse):
             last_modified=last_modified,
             on_close=on_close,
         )
+        if isinstance(archive, ArchiveSource) and not archive.is_repeatable:
+            # A part of another response would have other times in its headers.
+            self.headers.setdefault("accept-ranges", "none")
 
     def _archive_of(self, content: Any) -> Any:
         checker = NameChecker(self.names, self.duplicates)

@@ -20,7 +20,9 @@ from collections.abc import (
 from contextlib import aclosing
 from typing import Any, NoReturn
 
+from streamkit.archives.measure import is_measurable
 from streamkit.archives.member import ZipMember
+from streamkit.archives.ranges import ArchiveSource
 from streamkit.archives.reading import WHOLE, Tasks, close_all, close_contents, open_reader
 from streamkit.archives.writers import Writer
 from streamkit.body.base import Coding
@@ -41,7 +43,10 @@ def archive_of(
     thread_affine: bool,
     owner: str,
 ) -> Any:
-    """A `Stream` of the archive, or the content itself if it can't be one of members."""
+    """A `Stream` of the archive, or the content itself if it can't be one of members.
+
+    An `ArchiveSource` for a list whose archive has a length that can be known.
+    """
     if isinstance(content, ZipMember):
         raise TypeError(f"{owner} takes an iterable of members; put a single one into a list")
     if _is_ready(content):
@@ -59,6 +64,8 @@ def archive_of(
             _refuse_mix(member, owner)
     members = [admit(member) for member in members]
     archive.admit = _admitted
+    if is_measurable(members, archive.writer):
+        return ArchiveSource(members, make_writer)
     return archive.listed(members)
 
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from streamkit.archives.names import link_fault
+from streamkit.regular import RegularFile
 
 __all__ = ["Folder", "FolderFile", "Symlinks"]
 
@@ -132,9 +133,10 @@ class FolderFile(io.RawIOBase):
             self._file.close()
         super().close()
 
-    def again(self) -> FolderFile:
-        """The same file, not opened yet."""
-        return FolderFile(self._folder, self._name)
+    def regular(self) -> RegularFile:
+        """The file opened once more, to be read by position; the caller closes it."""
+        fd = _open_regular(self._folder, self._name)
+        return RegularFile.owning(fd, os.path.join(self._folder, self._name))
 
     def _opened(self) -> io.FileIO:
         if self.closed:

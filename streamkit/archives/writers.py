@@ -52,6 +52,13 @@ class Hole:
 class Writer(Protocol):
     """Writes the members of one archive, one after the other."""
 
+    checks: bool
+    """Whether it tells the CRC of a content."""
+
+    def stores(self, member: ZipMember) -> bool:
+        """Whether a content of known size is written as it is."""
+        ...
+
     def add(self, member: ZipMember, content: Reader | None, tasks: Tasks) -> Iterator[bytes]:
         """The bytes of one member; `content` is None for a directory."""
         ...
@@ -104,10 +111,15 @@ def check_level(name: str, level: object) -> None:
 class ZipWriter:
     """Zip, as in PKWARE's APPNOTE 6.3."""
 
+    checks = True
+
     def __init__(self, level: int) -> None:
         self._level = level
         self._infos: list[zipfile.ZipInfo] = []
         self._offset = 0
+
+    def stores(self, member: ZipMember) -> bool:
+        return member.is_directory or member.symlink or not member.compress
 
     def add(self, member: ZipMember, content: Reader | None, tasks: Tasks) -> Iterator[bytes]:
         info = _zip_info(member, _seconds(member, content))
@@ -122,7 +134,7 @@ class ZipWriter:
     ) -> Iterator[bytes]:
         if content is None:
             return iter([info.FileHeader(zip64=False)])
-        if member.compress and not member.symlink:
+        if not self.stores(member):
             return _deflated(info, content, self._level)
         if content.size is None:
             # A reader of a pipe finds the end of what is deflated, never of what is stored.
@@ -232,8 +244,13 @@ class _DirectorySink(io.BytesIO):
 class TarWriter:
     """Tar, in the pax format of IEEE Std 1003.1."""
 
+    checks = False
+
     def __init__(self) -> None:
         self._offset = 0
+
+    def stores(self, member: ZipMember) -> bool:
+        return True
 
     def add(self, member: ZipMember, content: Reader | None, tasks: Tasks) -> Iterator[bytes]:
         for chunk in self._entry(member, content, tasks):
