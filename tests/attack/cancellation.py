@@ -93,27 +93,27 @@ async def twice(client: Client, response: Any, at: int) -> bool:
 async def at_turn(client: Client, response: Any, at: int) -> bool:
     """The scope is cancelled after k turns of the loop, wherever its tasks are then."""
     done = begun = False
-    with anyio.CancelScope() as scope:
+    scope = anyio.CancelScope()
 
-        async def count() -> None:
-            while not begun:
-                await anyio.lowlevel.checkpoint()
-            for _ in range(at):
-                await anyio.lowlevel.checkpoint()
-            if not done:
-                scope.cancel()
+    async def count() -> None:
+        while not begun:
+            await anyio.lowlevel.checkpoint()
+        for _ in range(at):
+            await anyio.lowlevel.checkpoint()
+        if not done:
+            scope.cancel()
 
-        async def main() -> None:
-            nonlocal done, begun
-            begun = True
-            with scope:
-                await client.request(response)
-            done = True
+    async def main() -> None:
+        nonlocal done, begun
+        begun = True
+        with scope:
+            await client.request(response)
+        done = True
 
     async with anyio.create_task_group() as group:
         group.start_soon(main)
         group.start_soon(count)
-    return scope.cancelled_caught
+    return scope.cancel_called
 
 
 def _raise_what_is_no_cancellation(task: asyncio.Task[None]) -> None:
@@ -139,6 +139,12 @@ async def attack(attack: Attack) -> None:
                 attack.counts["kinds x ways"] += 1
 
 
+async def _leave(client: Client) -> None:
+    """A client that has stalled leaves in the end."""
+    await anyio.sleep(0.02)
+    client.leave()
+
+
 async def _every_suspension(
     attack: Attack, kind: str, way: Any, suspends: bool, room: int | None
 ) -> None:
@@ -147,13 +153,16 @@ async def _every_suspension(
         diary, client = Diary(), Client(suspends=suspends, room=room)
         name = f"{kind}, {way.__name__} {at}, suspends={suspends}, room={room}"
         attack.step("cancelled responses", name)
-        response = KINDS[kind](diary)
+        response, reached = KINDS[kind](diary), True
         try:
-            with anyio.move_on_after(0.05 if room else 10) as limit:
+            async with anyio.create_task_group() as group:
+                if room is not None:
+                    group.start_soon(_leave, client)
                 reached = await way(client, response, at)
+                group.cancel_scope.cancel()
         except Exception as exc:
             attack.expect(False, f"raised {exc!r}")
         await attack.eventually(lambda diary=diary: diary.settled, lambda diary=diary: str(diary))
-        if limit.cancelled_caught or not reached or not attack.goes_on:
+        if client.left or not reached or not attack.goes_on:
             break
     await leftovers.check(attack)

@@ -151,13 +151,13 @@ def writes(diary: Diary) -> Callable[[Any], None]:
     return write
 
 
-def members(diary: Diary) -> Iterator[tuple[str, Any] | ZipMember]:
+def members(diary: Diary) -> Iterator[ZipMember]:
     diary.opened += 1
     try:
-        yield "path", SMALL
-        yield "bytes", b"x" * 3000
-        yield "sync", sync_items(diary)
-        yield "async", async_items(diary)
+        yield ZipMember("path", SMALL)
+        yield ZipMember("bytes", b"x" * 3000)
+        yield ZipMember("sync", sync_items(diary))
+        yield ZipMember("async", async_items(diary))
     finally:
         diary.closed += 1
 
@@ -189,7 +189,9 @@ KINDS: dict[str, Callable[[Diary], Any]] = {
     ),
     "lines": lambda d: JSONLinesStreamingResponse(sync_items(d, {"a": 1}), on_close=d.told),
     "zip": lambda d: ZIPStreamingResponse(members(d), on_close=d.told),
-    "tar": lambda d: TARStreamingResponse([("a", SMALL), ("b", b"x" * 999)], on_close=d.told),
+    "tar": lambda d: TARStreamingResponse(
+        [ZipMember("a", SMALL), ZipMember("b", b"x" * 999)], on_close=d.told
+    ),
 }
 
 
@@ -226,6 +228,10 @@ class Client:
 
     def leave(self) -> None:
         self._left.set()
+
+    @property
+    def left(self) -> bool:
+        return self._left.is_set()
 
     async def receive(self) -> Message:
         if not self._asked:
