@@ -41,6 +41,9 @@ class Sink(Protocol):
     def feed(self, records: Sequence[Record]) -> None:
         """More records, in order, none left out; one may come again."""
 
+    def miss(self, position: str) -> None:
+        """A channel's records are missing before the next ones, which come after `position`."""
+
     def fail(self, error: Exception) -> None:
         """The log has failed: nothing more comes."""
 

@@ -76,6 +76,14 @@ class Tail:
             self.end = None
         self.wake()
 
+    def miss(self, position: str) -> None:
+        """The log has dropped records before this process read them: its readers are slow ones."""
+        if self.records:
+            self._forget(len(self.records))
+        # No reader's index is at the base.
+        self.base += 1
+        self.start = self.last = position
+
     def fail(self, error: Exception) -> None:
         """Nothing more comes from the log; a producer in this process may still feed it."""
         if not self.is_produced_here and self.error is None:

@@ -12,7 +12,8 @@ import pytest
 from streamkit.live import Log, MemoryLog
 from tests.server import free_port
 
-SERVERS = [name for name in ("redis-server", "valkey-server") if shutil.which(name)]
+# Redis skips where it is not installed; Valkey is tested where it is.
+SERVERS = ["redis-server", *(["valkey-server"] if shutil.which("valkey-server") else [])]
 
 
 class RedisServer:
@@ -57,27 +58,40 @@ class RedisServer:
         self._directory.cleanup()
 
 
-@pytest.fixture(scope="session", params=SERVERS or ["redis-server"])
-def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+@pytest.fixture(scope="session")
+def redis_servers() -> Iterator[Callable[[str], RedisServer]]:
     pytest.importorskip("redis")
-    if not shutil.which(request.param):
-        pytest.skip(f"{request.param} is not installed")
-    server = RedisServer(request.param)
-    yield server
-    server.close()
+    servers: dict[str, RedisServer] = {}
+
+    def serve(program: str) -> RedisServer:
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
+        if program not in servers:
+            servers[program] = RedisServer(program)
+        return servers[program]
+
+    yield serve
+    for server in servers.values():
+        server.close()
 
 
-@pytest.fixture(params=["memory", "redis"])
-def make_log(request: pytest.FixtureRequest) -> Iterator[Callable[[], Log]]:
+@pytest.fixture(params=SERVERS)
+def redis_server(
+    request: pytest.FixtureRequest, redis_servers: Callable[[str], RedisServer]
+) -> RedisServer:
+    return redis_servers(request.param)
+
+
+@pytest.fixture(params=["memory", *SERVERS])
+def make_log(request: pytest.FixtureRequest) -> Callable[[], Log]:
     """Makes logs; over Redis they share their streams, as those of several processes do."""
     if request.param == "memory":
-        yield MemoryLog
-        return
-    server = request.getfixturevalue("redis_server")
+        return MemoryLog
+    server = request.getfixturevalue("redis_servers")(request.param)
     from streamkit.live import RedisLog
 
     prefix = f"test-{secrets.token_hex(4)}:"
-    yield lambda: RedisLog(server.url, prefix=prefix, timeout=5.0)
+    return lambda: RedisLog(server.url, prefix=prefix, timeout=5.0)
 
 
 @pytest.fixture
