@@ -19,6 +19,7 @@ from streamkit.body.pumped import PumpedBody
 from streamkit.body.source import PlanContent, WholeSource
 from streamkit.body.stepped import SteppedBody
 from streamkit.body.threaded import ThreadedBody
+from streamkit.encoders.rows import refuse_table
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, is_seekable
 
 __all__ = ["Opened", "body_of", "close_abandoned", "open_content"]
@@ -49,6 +50,7 @@ def open_content(
     if is_file:
         file = _AsyncFileContent(content) if is_async_file(content) else _FileContent(content)
         return _driven(file, thread_affine)
+    refuse_table(content, owner)
     if isinstance(content, Mapping) or not isinstance(content, AsyncIterable | Iterable):
         raise _refusal(content, owner)
     return _driven(content, thread_affine)

@@ -136,6 +136,22 @@ class ErrorItems(JSONItems[T]):
     options = ErrorItemOptions
     error_item: Callable[[Exception], Any] | None = None
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            content: Iterable[object] | AsyncIterable[object],
+            status_code: int = 200,
+            headers: Mapping[str, str] | None = None,
+            media_type: str | None = None,
+            background: BackgroundTask | None = None,
+            *,
+            filename: str | None = None,
+            content_disposition_type: str = "attachment",
+            on_close: OnClose | None = None,
+            **options: Unpack[ErrorItemOptions],
+        ) -> None: ...
+
     def _checked_encoder(self) -> Encoder[Any]:
         if self.error_item is not None:
             self.error_frames = True

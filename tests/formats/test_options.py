@@ -20,6 +20,7 @@ from streamkit import (
     MultipartStreamingResponse,
     ServerSentEvent,
     SSEStreamingResponse,
+    StreamingResponse,
 )
 from streamkit.testing import FetchedResponse, fetch, stream, virtual_time
 from tests.conftest import BACKENDS
@@ -164,6 +165,20 @@ async def test_ragged_rows_are_options_of_the_response() -> None:
 async def test_an_option_of_csv_with_a_wrong_value_is_refused(name: str, value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=f"{name} must be"):
         CSVStreamingResponse([], **{name: value})
+
+
+@pytest.mark.parametrize("kind", [CSVStreamingResponse, *JSON_KINDS, StreamingResponse])
+async def test_a_data_frame_as_content_is_refused_with_what_to_pass(kind: Any) -> None:
+    pandas = pytest.importorskip("pandas")
+    polars = pytest.importorskip("polars")
+    pyarrow = pytest.importorskip("pyarrow")
+    for table, way_out in (
+        (pandas.DataFrame({"a": [1]}), "to_dict"),
+        (polars.DataFrame({"a": [1]}), "iter_rows"),
+        (pyarrow.table({"a": [1]}), "to_pylist"),
+    ):
+        with pytest.raises(TypeError, match=rf"{kind.__name__} content must give rows.*{way_out}"):
+            kind(table)
 
 
 class Value:
