@@ -83,7 +83,7 @@ class Leftovers:
 
     def __init__(self) -> None:
         gc.collect()
-        self.tasks = tasks()
+        self.tasks = len(tasks())
         self.descriptors = descriptors()
 
     async def check(self, attack: Attack) -> None:
@@ -93,7 +93,7 @@ class Leftovers:
             lambda: f"{stream_limiter().borrowed_tokens} threads are not given back",
         )
         await attack.eventually(
-            lambda: tasks() <= self.tasks, lambda: f"{tasks() - self.tasks} tasks stay"
+            lambda: len(tasks()) <= self.tasks, lambda: f"more tasks than {self.tasks}: {tasks()}"
         )
         if descriptors() > self.descriptors:
             gc.collect()
@@ -101,13 +101,19 @@ class Leftovers:
             attack.expect(more <= 0, f"{more} descriptors stay open")
 
 
-def tasks() -> int:
-    """How many tasks live on this loop."""
+def tasks() -> list[str]:
+    """The tasks that live on this loop."""
     if _on_trio():
         import trio
 
-        return trio.lowlevel.current_statistics().tasks_living
-    return len(asyncio.all_tasks())
+        root = trio.lowlevel.current_root_task()
+        found, left = [], [root] if root else []
+        while left:
+            task = left.pop()
+            found.append(str(task.name))
+            left.extend(child for nursery in task.child_nurseries for child in nursery.child_tasks)
+        return found
+    return [str(task.get_coro()) for task in asyncio.all_tasks()]
 
 
 def descriptors() -> int:
