@@ -12,7 +12,15 @@ This rests on asyncio's task protocol: a coroutine yields None, or a future whos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+)
 from time import monotonic
 from types import coroutine
 from typing import Any, TypeVar
@@ -34,6 +42,17 @@ class _Mark:
 PAUSED = _Mark()
 # Nothing was yielded yet.
 NEW = _Mark()
+
+
+class _Done:
+    """What is awaited in place of what is done already."""
+
+    def __await__(self) -> Iterator[None]:  # type: ignore[override]
+        return NOTHING_LEFT
+
+
+NOTHING_LEFT: Iterator[None] = iter(())
+DONE: Any = _Done()
 
 
 class _CancelledAtYield(BaseException):
@@ -144,51 +163,63 @@ class SteppedBody:
             self.finished = True
             return NEW
 
-    @coroutine
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T | None]:
         """Run a `send`; a cancellation meanwhile is the content's, unless `stop` asked for it.
 
         A scope that the content holds around its `yield` (`asyncio.timeout`, a task group)
         cancels this task, which waits for the client just then. The task waits for a future of
         ours in place of the one of the `send`, so that only ours is cancelled.
         """
-        step: Callable[[Any], Any] = sending.send
-        argument: Any = None
+        try:
+            trap = sending.send(None)
+        except StopIteration:
+            # Nothing was waited for, as nearly always.
+            return DONE
+        return self._finish_sending(sending, trap)
+
+    @coroutine
+    def _finish_sending(
+        self, sending: Coroutine[Any, Any, T], trap: Any
+    ) -> Generator[Any, Any, T | None]:
         while True:
+            step: Callable[[Any], Any] = sending.send
+            argument: Any = None
+            try:
+                if trap is None:
+                    argument = yield None
+                else:
+                    yield from self._wait_for(trap)
+            except GeneratorExit:
+                sending.close()
+                raise
+            except asyncio.CancelledError as exc:
+                if self.stopped:
+                    if trap is not None:
+                        trap.cancel()
+                    self._told_to_stop = False
+                    step, argument = sending.throw, exc
+                else:
+                    self._cancel_content(exc)
             try:
                 trap = step(argument)
             except StopIteration as end:
                 value: T = end.value
                 return value
-            step, argument = sending.send, None
+
+    def _wait_for(self, trap: Any) -> Generator[Any, Any, None]:
+        trap._asyncio_future_blocking = False
+        while not trap.done():
+            waiter = trap.get_loop().create_future()
+            wake = _waker(waiter)
+            trap.add_done_callback(wake)
             try:
-                if trap is None:
-                    argument = yield None
-                    continue
-                trap._asyncio_future_blocking = False
-                while not trap.done():
-                    waiter = trap.get_loop().create_future()
-                    wake = _waker(waiter)
-                    trap.add_done_callback(wake)
-                    try:
-                        yield from waiter
-                    except asyncio.CancelledError as exc:
-                        if self.stopped:
-                            raise
-                        self._cancel_content(exc)
-                    finally:
-                        trap.remove_done_callback(wake)
-            except GeneratorExit:
-                sending.close()
-                raise
+                yield from waiter
             except asyncio.CancelledError as exc:
-                if not self.stopped:
-                    self._cancel_content(exc)
-                    continue
-                if trap is not None:
-                    trap.cancel()
-                self._told_to_stop = False
-                step, argument = sending.throw, exc
+                if self.stopped:
+                    raise
+                self._cancel_content(exc)
+            finally:
+                trap.remove_done_callback(wake)
 
     def _cancel_content(self, exc: BaseException) -> None:
         """Deliver a cancellation to the content, which waits at its `yield` or for a future."""
