@@ -172,7 +172,7 @@ class Core:
         return end_state(record)[0]
 
     async def state(self, name: str) -> str | None:
-        """"running", or how a run ended; None for an unknown one."""
+        """ "running", or how a run ended; None for an unknown one."""
         info = await self.info(name, channel=False)
         if info is None:
             return None

@@ -1,13 +1,13 @@
 """The exceptions of live streams.
 
-    StreamKitError
-    ├── RunFailed                        a run ended otherwise than done; its readers' bodies are cut
-    ├── SlowReader                       a reader fell out of its channel's history
-    ├── UnknownStream   (HTTPException)  404: no such run
-    ├── StreamGap       (HTTPException)  410: items after the cursor are gone, or never were
-    ├── LogUnavailable  (HTTPException)  503: the log does not answer
-    ├── Gone                             for logs: `read` has no items right after this id
-    └── RunEnded                         for logs: nothing can be appended any more
+StreamKitError
+├── RunFailed                        a run ended otherwise than done; its readers' bodies are cut
+├── SlowReader                       a reader fell out of its channel's history
+├── UnknownStream   (HTTPException)  404: no such run
+├── StreamGap       (HTTPException)  410: items after the cursor are gone, or never were
+├── LogUnavailable  (HTTPException)  503: the log does not answer
+├── Gone                             for logs: `read` has no items right after this id
+└── RunEnded                         for logs: nothing can be appended any more
 """
 
 from __future__ import annotations

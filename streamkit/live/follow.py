@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from streamkit import loop
-from streamkit.live.errors import Gone, LogUnavailable, RunFailed, SlowReader, StreamGap, UnknownStream
+from streamkit.live.errors import (
+    Gone,
+    RunFailed,
+    SlowReader,
+    StreamGap,
+    UnknownStream,
+)
 from streamkit.live.formats import ItemFormat, RecordFormat, format_for
 from streamkit.live.log import WINDOW, Info
 from streamkit.live.records import END, Record, end_state

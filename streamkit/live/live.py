@@ -98,9 +98,7 @@ class Live:
         _check_seconds("ttl", ttl, least=0.001)
         _check_seconds("lease", lease, least=0.1)
         _check_seconds("grace", grace)
-        self._core = Core(
-            MemoryLog() if log is None else log, ttl=ttl, lease=lease, grace=grace
-        )
+        self._core = Core(MemoryLog() if log is None else log, ttl=ttl, lease=lease, grace=grace)
         self._path = None if path is None else _checked_path("path", path)
         self._path_is_given = path is not None
         self._channels: dict[str, Channel] = {}
@@ -232,7 +230,7 @@ class Live:
         return state
 
     async def state(self, id: str) -> str | None:  # noqa: A002
-        """"running", "done", "failed" or "cancelled"; None for an unknown id, or an expired one."""
+        """ "running", "done", "failed" or "cancelled"; None for an unknown id, or an expired one."""
         _check_id(id)
         self._core.check_running()
         return await self._core.state(id)

@@ -55,7 +55,7 @@ class _Stream:
         freed = sum(len(record.data) + OVERHEAD for record in gone)
         self.size -= freed
         # Cut the list rarely: that moves all that is left.
-        if self.start > 1024 and self.start * 2 > len(self.records) or self.count == 0:
+        if (self.start > 1024 and self.start * 2 > len(self.records)) or self.count == 0:
             del self.records[: self.start]
             del self.times[: self.start]
             self.start = 0

@@ -212,9 +212,7 @@ class Producer:
 
     def _log_failed(self, error: Exception) -> None:
         self._log_error = error
-        logger.error(
-            "run %r goes on for the readers of this process only: %s", self.run, error
-        )
+        logger.error("run %r goes on for the readers of this process only: %s", self.run, error)
 
     def _feed(self, batch: list[Payload]) -> None:
         """Give to the readers here what the log could not take."""

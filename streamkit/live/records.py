@@ -61,9 +61,7 @@ def _utf8(text: str) -> bytes:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-def _event(
-    data: object, event: str | None, retry: int | None, comment: str | None
-) -> Payload:
+def _event(data: object, event: str | None, retry: int | None, comment: str | None) -> Payload:
     # The id is the log's. One line of JSON for the fields, then the data.
     if data is None:
         kind, body = "", b""

@@ -24,7 +24,11 @@ async def test_items_arrive_in_order_and_late_readers_get_the_same_bytes(log: Lo
         await h.done({"n": 1}, "text", [3], None, 4.5, id="run")
         first = await h.get("/streams/run")
         assert data(first.body.replace(b"data: text", b'data: "text"')) == [
-            {"n": 1}, "text", [3], None, 4.5,
+            {"n": 1},
+            "text",
+            [3],
+            None,
+            4.5,
         ]
         assert (await h.get("/streams/run")).body == first.body
 
@@ -137,7 +141,14 @@ async def test_items_keep_their_kind(log: Log) -> None:
     async with running(log) as h:
         run = await h.done("a\nb", b"data: raw\n\n", event, {"x": float("nan")}, ServerSentEvent())
         found = events((await h.get("/streams/run")).body)
-        assert [e.get("data") for e in found] == [None, "a\nb", "raw", '{"a":"ü"}', '{"x":null}', None]
+        assert [e.get("data") for e in found] == [
+            None,
+            "a\nb",
+            "raw",
+            '{"a":"ü"}',
+            '{"x":null}',
+            None,
+        ]
         assert found[3]["event"] == "token"
         assert found[3]["retry"] == "5"
         assert "own" not in ids((await h.get("/streams/run")).body)
@@ -299,7 +310,15 @@ async def test_a_second_start_follows_the_first(log: Log) -> None:
 
 # gaps, and nothing there
 
-CURSORS = ["x", "0-0", "", "9999999999999-0000000001", "0000000000000-0000000000", "\x00", "1" * 999]
+CURSORS = [
+    "x",
+    "0-0",
+    "",
+    "9999999999999-0000000001",
+    "0000000000000-0000000000",
+    "\x00",
+    "1" * 999,
+]
 
 
 @pytest.mark.parametrize("cursor", CURSORS)
