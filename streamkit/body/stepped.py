@@ -166,6 +166,9 @@ class SteppedBody:
     def _give_a_turn(self) -> Generator[Any, Any, bool]:
         """Let the loop run between two batches; whether the content was cancelled meanwhile."""
         try:
+            # Two turns: anyio cancels only who still waits when it looks, once a turn, and a task
+            # that this one wakes in each turn would never be found waiting.
+            yield None
             yield None
         except GeneratorExit:
             self._abandoned = self.finished = True
