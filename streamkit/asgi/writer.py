@@ -128,9 +128,7 @@ class Writer:
         await self.write([], last=True)
 
     async def _send_body(self, body: bytes, *, more: bool = True) -> None:
-        await self.send(
-            {"type": self._body_type, "body": body, "more_body": more}
-        )
+        await self.send({"type": self._body_type, "body": body, "more_body": more})
         self.bytes_sent += len(body)
 
     async def send(self, message: Message) -> None:

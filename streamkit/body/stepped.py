@@ -104,7 +104,25 @@ class SteppedBody:
     @coroutine
     def ready(self) -> Generator[Any, Any, list[Any]]:
         if not self._chunks and not self.finished:
-            yield from self._step_until_ready()
+            trap = self._trap
+            if trap is None or isinstance(trap, _Mark):
+                yield from self._step_until_ready()
+            else:
+                # An item that comes alone passes here: the fewest steps.
+                self._trap = NEW
+                try:
+                    argument = yield trap
+                except BaseException as exc:
+                    self._trap = self._throw(exc)
+                else:
+                    pace = self._pace
+                    pace.allowed, pace.until = 1, 0.0
+                    try:
+                        self._trap = self._driving.send(argument)
+                    except StopIteration:
+                        self.finished = True
+                if self._trap is None or not (self._chunks or self.finished):
+                    yield from self._step_until_ready()
         chunks, self._chunks = self._chunks, []
         self._gathered = 0
         return chunks
@@ -131,16 +149,19 @@ class SteppedBody:
         self._trap = NEW
         try:
             argument = yield trap
-        except GeneratorExit:
-            # The loop was closed under the task: nothing can be awaited any more.
-            self._abandoned = self.finished = True
-            driving.close()
-            raise
         except BaseException as exc:
-            self._told_to_stop = self.stopped
-            return self._advance(driving.throw, exc)
+            return self._throw(exc)
         self._pace.begin()
         return self._advance(driving.send, argument)
+
+    def _throw(self, exc: BaseException) -> Any:
+        if isinstance(exc, GeneratorExit):
+            # The loop was closed under the task: nothing can be awaited any more.
+            self._abandoned = self.finished = True
+            self._driving.close()
+            raise exc
+        self._told_to_stop = self.stopped
+        return self._advance(self._driving.throw, exc)
 
     def _give_a_turn(self) -> Generator[Any, Any, bool]:
         """Let the loop run between two batches; whether the content was cancelled meanwhile."""

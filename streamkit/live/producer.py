@@ -121,6 +121,8 @@ class Producer:
         self._minted = 0
         self._error: BaseException | None = None
         self._stopped: Payload | None = None
+        # Whether the content has ended: on asyncio a cancellation would reach the cleanup.
+        self._finishing = False
         self._task: loop.Task | None = None
         tail.is_produced_here = True
         tail.on_end = self._on_end
@@ -131,7 +133,7 @@ class Producer:
 
     def stop(self, end: Payload) -> None:
         """End the run as `end` says, unless it has come to an end; closes the content."""
-        if self._stopped is None and self._task is not None:
+        if self._stopped is None and self._task is not None and not self._finishing:
             self._stopped = end
             self._task.cancel()
 
@@ -149,6 +151,7 @@ class Producer:
             await self._take_items()
         except BaseException as exc:
             self._error = exc
+        self._finishing = True
 
     async def _take_items(self) -> None:
         if self._stopped is not None:

@@ -187,9 +187,7 @@ class RedisLog:
             await self._check_appended(key, ids, payloads)
         return [show(id_.encode()) for id_ in ids]
 
-    async def _check_appended(
-        self, key: str, ids: list[str], payloads: Sequence[Payload]
-    ) -> None:
+    async def _check_appended(self, key: str, ids: list[str], payloads: Sequence[Payload]) -> None:
         """Some were refused: appended before a connection broke, or the run has ended."""
         last, there = await self._ask(
             [("XREVRANGE", key, "+", "-", "COUNT", 1), ("XRANGE", key, ids[0], ids[-1])]

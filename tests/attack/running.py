@@ -27,6 +27,18 @@ PATIENCE = 30.0
 MOST_FINDINGS = 20
 
 
+class Share:
+    """A part of an attack's time."""
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is time left of it."""
+        return monotonic() < self._until
+
+
 class Attack:
     """What an attack is given: a budget and a source of chance; what it counts and finds."""
 
@@ -42,6 +54,10 @@ class Attack:
     def goes_on(self) -> bool:
         """Whether there is time left, and a reason to use it."""
         return monotonic() < self._until and len(self.findings) < MOST_FINDINGS
+
+    def share(self, among: int) -> Share:
+        """A part of the time that is left."""
+        return Share(monotonic() + (self._until - monotonic()) / among)
 
     def step(self, kind: str, label: str) -> None:
         """Begin a step; the watchdog names it if it never ends."""
