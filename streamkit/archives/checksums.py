@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import zlib
-from collections import OrderedDict
 
 from streamkit.archives.measure import Measured, Slot
 from streamkit.archives.reading import Tasks
@@ -19,9 +17,9 @@ UNSETTLED = 2.0
 
 _Key = tuple[int, ...]
 
-_known: OrderedDict[_Key, int] = OrderedDict()
-# The archives of several requests are read on threads of their own.
-_lock = threading.Lock()
+# The archives of several requests are read on several threads: each step is a single operation of
+# the dict, and a CRC that two of them compute is the same.
+_known: dict[_Key, int] = {}
 
 
 def crc32_of(member: Measured, tasks: Tasks) -> int:
@@ -29,27 +27,23 @@ def crc32_of(member: Measured, tasks: Tasks) -> int:
     if member.data is not None:
         return zlib.crc32(member.data)
     key = _key(member)
-    with _lock:
-        if key in _known:
-            _known.move_to_end(key)
-            return _known[key]
+    if (known := _known.get(key)) is not None:
+        return known
     crc = 0
     for chunk in Slot(member, 0, member.size or 0).chunks():
         crc = zlib.crc32(chunk, crc)
         tasks.check()
     status = member.status
     if status is not None and max(status.st_mtime, status.st_ctime) < time.time() - UNSETTLED:
-        with _lock:
-            _known[key] = crc
-            if len(_known) > REMEMBERED:
-                _known.popitem(last=False)
+        if len(_known) >= REMEMBERED:
+            _known.clear()
+        _known[key] = crc
     return crc
 
 
 def forget(member: Measured) -> None:
     """Compute the CRC anew the next time."""
-    with _lock:
-        _known.pop(_key(member), None)
+    _known.pop(_key(member), None)
 
 
 def _key(member: Measured) -> _Key:

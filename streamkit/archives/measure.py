@@ -108,14 +108,14 @@ class Slot:
         if start >= end:
             start = end = size
         if start:
-            yield Hole(start)  # type: ignore[misc]
+            yield Hole(start)
         for chunk in self._read(start, end):
             start += len(chunk)
             yield chunk
         if start < end:
             raise _changed(self._member.member)
         if end < size:
-            yield Hole(size - end)  # type: ignore[misc]
+            yield Hole(size - end)
 
     def _read(self, start: int, end: int) -> Iterator[bytes]:
         if start == end:

@@ -146,7 +146,7 @@ class NameChecker:
     """
 
     def __init__(self, names: Names, duplicates: Duplicates) -> None:
-        self._names = names
+        self._names: Names = names
         self._rename = duplicates == "rename"
         # A tree without nesting: a node's number and a part's key give the number below.
         self._below: dict[tuple[int, str], int] = {}

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from itertools import chain
 from tempfile import SpooledTemporaryFile
-from typing import Any, Protocol
+from typing import Protocol
 
 from streamkit.archives.member import ZipMember
 from streamkit.archives.reading import CHUNK, FileReader, Reader, Tasks
@@ -36,14 +36,18 @@ DESCRIBED = 0x08
 FIRST_TIME, LAST_TIME = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
 
 
-class Hole:
+class Hole(bytes):
     """Stands for `size` bytes of content that are counted, not read: see `measure.py`.
 
-    Only a content of known size gives one, as one of its chunks.
+    Only a content of known size gives one, as one of its chunks. It holds no bytes.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    _size: int
+
+    def __new__(cls, size: int) -> Hole:
+        hole = super().__new__(cls)
+        hole._size = size
+        return hole
 
     def __len__(self) -> int:
         return self._size
@@ -203,7 +207,6 @@ def _stored(
     info.compress_size = info.file_size
     yield info.FileHeader(zip64=info.file_size > MAX_32)
     crc, whole = 0, True
-    chunk: Any
     for chunk in content.chunks():
         if isinstance(chunk, Hole):
             whole = False

@@ -101,6 +101,8 @@ async def test_responses_of_a_sync_client_are_members(response_class: Any) -> No
     assert found == {"a": NOISE, "b": NOISE}
 
 
+# httpx leaves its own generators to the garbage collector, and trio tells.
+@pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
 async def test_a_response_of_httpx_is_closed_when_the_client_leaves(anyio_backend: Any) -> None:
     seen: list[httpx.Response] = []
 
