@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from time import monotonic
+from typing import Any
 
 import anyio
 
@@ -239,7 +241,7 @@ class Core:
         return producer.linger or 0.0
 
     async def _look_after_all(self) -> None:
-        jobs: list[tuple[Callable[[str], Awaitable[None]], str]] = []
+        jobs: list[tuple[Callable[[str], Coroutine[Any, Any, None]], str]] = []
         now = monotonic()
         if self.log.remote and now >= self._lease_due:
             self._lease_due = now + self.lease / FRACTION
@@ -262,11 +264,9 @@ class Core:
         await self._quietly(self.log.attend(run, lease=self.lease))
 
     async def _quietly(self, job: Awaitable[None]) -> None:
-        try:
+        # Readers and publishers are told of it; leases wait for the log to come back.
+        with suppress(LogUnavailable):
             await job
-        except LogUnavailable:
-            # Readers and publishers are told of it; leases wait for the log to come back.
-            pass
 
     async def _watch(self, run: str) -> None:
         """Look whether the producer of a run that is followed here still lives."""

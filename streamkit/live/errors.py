@@ -1,7 +1,7 @@
 """The exceptions of live streams.
 
 StreamKitError
-├── RunFailed                        a run ended otherwise than done; its readers' bodies are cut
+├── RunFailed                        a run failed or was cancelled: bodies are cut
 ├── SlowReader                       a reader fell out of its channel's history
 ├── UnknownStream   (HTTPException)  404: no such run
 ├── StreamGap       (HTTPException)  410: items after the cursor are gone, or never were

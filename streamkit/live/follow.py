@@ -94,6 +94,10 @@ class Follow(AsyncIterator[Any]):
         self._format = format_for(encoder)
         self._encodes = True
 
+    @property
+    def _can_tell_gaps(self) -> bool:
+        return self._format.has_events or not self._encodes
+
     # before the start
 
     async def open(self) -> ResponseStart:
@@ -105,10 +109,10 @@ class Follow(AsyncIterator[Any]):
         info = await core.info(name, channel=channel)
         if info is None:
             raise UnknownStream(name)
-        gap = await self._find_position(info)
-        if not gap and self._after is not None and info.end is not None:
-            if self.position == info.last:
-                return self._started(204, {"Stream-State": end_state(info.end)[0]})
+        has_gap = await self._find_position(info)
+        has_all = self._after is not None and self.position == info.last and not has_gap
+        if info.end is not None and has_all:
+            return self._started(204, {"Stream-State": end_state(info.end)[0]})
         self._tail = await core.hold_for_reader(self._name, info, channel, self._window)
         if self._encodes and (opening := self._format.opening(self.position)) is not None:
             self._pending.append(opening)
@@ -136,7 +140,7 @@ class Follow(AsyncIterator[Any]):
             await self._skip_items(info)
         except Gone:
             self._page.clear()
-            if self._gap != "event" or (self._encodes and not self._format.has_events):
+            if self._gap != "event" or not self._can_tell_gaps:
                 raise StreamGap(self._after) from None
             self.position = await self._oldest(info)
             self._pending.append(self._format.gap(self._after, self.position))
@@ -171,31 +175,34 @@ class Follow(AsyncIterator[Any]):
     async def __anext__(self) -> Any:
         if self._start is None:
             await self.open()
-        if self._closed or self._tail is None:
-            await self._end_unread()
-        if self._pending:
-            return self._pending.popleft()
         tail = self._tail
-        assert tail is not None
-        self._check_pace(tail)
+        if tail is None:
+            return await self._end_unread()
+        if not self._pending:
+            self._check_pace(tail)
         while True:
-            if self._page or self._index < tail.base:
-                if await self._next_page(tail):
-                    if (found := self._take_page()) is not None:
-                        return found
-                    continue
             if self._pending:
                 return self._pending.popleft()
-            if self._index < tail.top:
-                if (found := self._take(tail)) is not None:
-                    return found
+            if self._page or self._index < tail.base:
+                if await self._reach_tail(tail):
+                    continue
+                found = self._take_page()
+            elif self._index < tail.top:
+                found = self._take(tail)
+            else:
+                await self._wait(tail)
                 continue
-            if tail.error is not None:
-                await self._fail(tail.error)
-            if self._signal is None:
-                self._signal = loop.make_signal()
-            await tail.wait(self._signal)
-            self._granted = tail.top
+            if found is not None:
+                return found
+
+    async def _wait(self, tail: Tail) -> None:
+        if tail.error is not None:
+            self.release()
+            raise tail.error
+        if self._signal is None:
+            self._signal = loop.make_signal()
+        await tail.wait(self._signal)
+        self._granted = tail.top
 
     def _take(self, tail: Tail) -> Any:
         """What the tail has for this reader; None for a record that is nothing to give."""
@@ -221,39 +228,35 @@ class Follow(AsyncIterator[Any]):
             raise StopAsyncIteration
         raise RunFailed(self._name, state, reason)
 
-    async def _end_unread(self) -> None:
+    async def _end_unread(self) -> Any:
         """Nothing was to be read: the end, as whoever reads to it gets it."""
         info = None if self._closed else await self._core.info(self._name, channel=self._is_channel)
         if info is not None and info.end is not None:
             self._finish(info.end)
         raise StopAsyncIteration
 
-    async def _fail(self, error: Exception) -> None:
-        self.release()
-        raise error
-
     # what is older than the tail
 
-    async def _next_page(self, tail: Tail) -> bool:
-        """Read what is older than the tail; whether there is a page, or the tail is reached."""
+    async def _reach_tail(self, tail: Tail) -> bool:
+        """Whether the tail has all that comes next; else there is a page of what is older."""
         if self._page:
-            return True
+            return False
         if self.position >= tail.start:
             self._index = tail.index_after(self.position)
             self._granted = tail.top
-            return False
+            return True
         self._index = -1
         try:
             await self._read_page(self._page_size)
         except Gone:
-            if self._is_channel:
-                await self._fall_behind(tail)
-                return False
-            raise StreamGap(self.position) from None
+            if not self._is_channel:
+                raise StreamGap(self.position) from None
+            self._fall_behind(tail)
+            return True
         if not self._page:
             # The tail began at a record that the log no longer has.
             raise StreamGap(self.position)
-        return True
+        return False
 
     async def _read_page(self, limit: int) -> None:
         records = await self._core.log.read(
@@ -303,28 +306,19 @@ class Follow(AsyncIterator[Any]):
         behind = tail.top - max(self._index, self._granted)
         if not self._is_channel or self._index < 0 or behind <= self._window:
             return
-        if self._on_slow == "cut":
+        self._fall_behind(tail)
+
+    def _fall_behind(self, tail: Tail) -> None:
+        if self._on_slow == "cut" or (self._on_slow == "gap" and not self._can_tell_gaps):
             self.release()
             raise SlowReader(self._name, self._window)
-        self._jump(tail, self._window)
-
-    async def _fall_behind(self, tail: Tail) -> None:
-        if self._on_slow == "cut":
-            self.release()
-            raise SlowReader(self._name, self._window)
-        self._jump(tail, self._window)
-
-    def _jump(self, tail: Tail, window: int) -> None:
         left_at = self.position
-        keep = 1 if self._on_slow == "latest" else window
+        keep = 1 if self._on_slow == "latest" else self._window
         self._index = max(tail.top - keep, tail.base)
         self._granted = tail.top
         first = self._index - tail.base
         self.position = tail.records[first - 1].id if first else tail.start
         if self._on_slow == "gap":
-            if self._encodes and not self._format.has_events:
-                self.release()
-                raise SlowReader(self._name, self._window)
             self._pending.append(self._format.gap(left_at, self.position))
 
     # the end

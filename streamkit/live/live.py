@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -185,11 +185,9 @@ class Live:
 
     def _give_up(self, name: str) -> None:
         async def end() -> None:
-            try:
+            # If the log doesn't answer, the lease runs out.
+            with suppress(Exception):
                 await self._core.end(name, end_payload("failed", "not started"))
-            except Exception:
-                # Its lease runs out.
-                pass
 
         loop.spawn(end)
 

@@ -232,7 +232,8 @@ class RedisLog:
             if there:
                 return True
         # The producer had no way to renew it while Redis was away.
-        assert self._wire is not None and self._link is not None
+        assert self._wire is not None
+        assert self._link is not None
         since = max(self._wire.contact_since, self._link.contact_since)
         return monotonic() - since < lease
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Authorize", "make_router"]
 
-Authorize = Callable[[Request, str], "bool | None | Awaitable[bool | None]"]
+Authorize = Callable[[Request, str], "bool | Awaitable[bool | None] | None"]
 
 # Items a client may say it has had after an id.
 MOST_SKIPPED = 10_000_000

@@ -139,7 +139,8 @@ async def test_a_channel_begins_with_its_history(
 async def test_items_keep_their_kind(log: Log) -> None:
     event = ServerSentEvent({"a": "ü"}, event="token", id="own", retry=5, comment="c")
     async with running(log) as h:
-        run = await h.done("a\nb", b"data: raw\n\n", event, {"x": float("nan")}, ServerSentEvent())
+        items = ("a\nb", b"data: raw\n\n", event, {"x": float("nan")}, ServerSentEvent())
+        run = await h.done(*items)
         found = events((await h.get("/streams/run")).body)
         assert [e.get("data") for e in found] == [
             None,
@@ -510,7 +511,7 @@ async def test_an_ended_run_stays_its_ttl(log: Log) -> None:
 async def test_shutdown_closes_runs_and_marks_them_failed(log: Log, make_log: Any) -> None:
     content = Content()
     async with running(log) as h:
-        run = await h.live.start(content, id="run")
+        await h.live.start(content, id="run")
         content.put(1)
         await until(lambda: run_has(h, "run", 1))
     assert content.closed == 1

@@ -1,0 +1,54 @@
+"""The app that the tests with several processes serve."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+from fastapi import FastAPI, Request
+
+from streamkit import SSEStreamingResponse, last_event_id
+from streamkit.live import Live, RedisLog
+
+live = Live(
+    RedisLog(os.environ["REDIS_URL"], prefix=os.environ["PREFIX"], timeout=10.0),
+    lease=float(os.environ.get("LEASE", "1")),
+    grace=0.5,
+)
+app = FastAPI(lifespan=live.lifespan)
+app.include_router(live.router("/streams"))
+news = live.channel("news", history=1000)
+
+
+async def count(id_: str, items: int, pause: float) -> AsyncIterator[Any]:
+    print(f"begin {id_}", flush=True)
+    try:
+        for n in range(items):
+            yield {"n": n, "text": "ü" * (n % 50)}
+            await anyio.sleep(pause)
+    finally:
+        print(f"end {id_}", flush=True)
+
+
+@app.api_route("/start/{id_}", methods=["GET", "POST"])
+async def start(id_: str, items: int = 100, pause: float = 0.01) -> Any:
+    run = await live.start(count(id_, items, pause), id=id_)
+    return SSEStreamingResponse(run.follow(), headers=run.headers)
+
+
+@app.post("/begin/{id_}")
+async def begin(id_: str, items: int = 100, pause: float = 0.01) -> str:
+    return (await live.start(count(id_, items, pause), id=id_)).id
+
+
+@app.get("/news")
+async def read_news(request: Request) -> Any:
+    return SSEStreamingResponse(news.follow(last_event_id(request)))
+
+
+@app.post("/news")
+async def publish(items: int = 1) -> str:
+    ids = [await news.publish({"n": n}) for n in range(items)]
+    return ids[-1]
