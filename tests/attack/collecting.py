@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from streamkit import (
@@ -60,7 +61,7 @@ async def attack(attack: Attack) -> None:
 
 def _collected(diary: Diary) -> bool:
     gc.collect()
-    return diary.closed == diary.opened
+    return diary.closed == diary.opened and not diary.interrupted
 
 
 async def _lose_in_thread(
@@ -87,7 +88,7 @@ async def _lose_on_loop(
     for _ in range(attack.random.randint(0, 3)):
         await anext(items, None)
     del held, items
-    await anyio.sleep(0)
+    await anyio.lowlevel.checkpoint()
 
 
 def _writes(diary: Diary) -> Any:

@@ -40,6 +40,8 @@ class Diary:
     def __init__(self) -> None:
         self.opened = 0
         self.closed = 0
+        # Cleanups that a second cancellation got at.
+        self.interrupted = 0
         self.outcomes: list[StreamOutcome] = []
 
     def told(self, outcome: StreamOutcome) -> None:
@@ -48,11 +50,14 @@ class Diary:
     @property
     def settled(self) -> bool:
         """Whether all that was opened is closed, once, and `on_close` was told, once."""
-        return self.closed == self.opened and len(self.outcomes) == 1
+        return (self.closed, self.interrupted, len(self.outcomes)) == (self.opened, 0, 1)
 
     def __str__(self) -> str:
         told = [outcome.reason for outcome in self.outcomes]
-        return f"opened {self.opened}, closed {self.closed} times, on_close told {told}"
+        interrupted = f", {self.interrupted} cleanups interrupted" if self.interrupted else ""
+        return (
+            f"opened {self.opened}, closed {self.closed} times{interrupted}, on_close told {told}"
+        )
 
 
 class File(io.BytesIO):
@@ -103,16 +108,24 @@ def sync_items(diary: Diary, item: Any = b"x" * 500, count: int = 4) -> Iterator
 
 async def async_items(diary: Diary, item: Any = b"x" * 500, count: int = 4) -> AsyncIterator[Any]:
     diary.opened += 1
+    stopped = False
     try:
         for number in range(count):
             yield item
             if number % 2:
                 await anyio.lowlevel.checkpoint()
+    except BaseException:
+        stopped = True
+        raise
     finally:
-        # A cleanup that has to wait, and counts only if it could.
-        await anyio.lowlevel.checkpoint()
-        await anyio.sleep(0.0005)
         diary.closed += 1
+        try:
+            await anyio.lowlevel.checkpoint()
+            await anyio.sleep(0.0005)
+        except BaseException:
+            # A cleanup that began by itself may be cancelled, one that a cancellation began not.
+            diary.interrupted += stopped
+            raise
 
 
 async def trickling(diary: Diary) -> AsyncIterator[bytes]:

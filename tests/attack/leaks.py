@@ -6,6 +6,8 @@ import gc
 import sys
 import threading
 
+import anyio.lowlevel
+
 from tests.attack.contents import KINDS, Client, Diary
 from tests.attack.running import Attack, Leftovers
 
@@ -46,6 +48,8 @@ async def _answer(attack: Attack, kind: str, count: int) -> None:
         diary, client = Diary(), Client(suspends=False)
         attack.step("answered requests", kind)
         await client.request(KINDS[kind](diary))
+        # What is to run soon may do so.
+        await anyio.lowlevel.checkpoint()
         if not (diary.settled and client.complete):
             await attack.eventually(lambda: diary.settled, lambda: str(diary))  # noqa: B023
             attack.expect(client.complete, "the body is not complete")

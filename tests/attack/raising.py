@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from streamkit import (
     BytesSource,
@@ -48,7 +49,7 @@ async def async_content(
     diary: Diary, place: str, error: type[BaseException]
 ) -> AsyncIterator[bytes]:
     async def call() -> None:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         raise error
 
     diary.opened += 1
@@ -58,7 +59,7 @@ async def async_content(
         yield b"x" * 100
         if place == "first":
             raise error
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         yield b"x" * 100
         if place == "later":
             raise error
@@ -91,7 +92,7 @@ class Iterating:
             raise StopAsyncIteration
         if self._count == {"before": 1, "first": 2, "later": 3}.get(self._place):
             raise self._error
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         if self._place == "call" and self._count == 3:
             raise self._error
         return b"x" * 100
@@ -123,7 +124,7 @@ class Source(BytesSource):
         if self._place == "first":
             raise self._error
         yield bytes(150_000)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         if self._place in ("later", "call"):
             raise self._error
         yield bytes(150_000)
@@ -195,9 +196,7 @@ async def attack(attack: Attack) -> None:
             await leftovers.check(attack)
 
 
-async def _answer(
-    attack: Attack, response: Any, error: type[BaseException], leaves: bool
-) -> None:
+async def _answer(attack: Attack, response: Any, error: type[BaseException], leaves: bool) -> None:
     client = Client(room=2 if leaves else None)
     try:
         async with anyio.create_task_group() as group:
