@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamkit.adapters import async_file_chunks, file_chunks, rechunk, split_lines
-from streamkit.archives import TARStreamingResponse, ZipMember, ZIPStreamingResponse
+from streamkit.archives import Member, TARStreamingResponse, ZipMember, ZIPStreamingResponse
 from streamkit.asgi.listen import request_chunks
 from streamkit.asgi.truncate import Honest
 from streamkit.encoders import Encoder
@@ -92,6 +92,7 @@ __all__ = [
     "MP3StreamingResponse",
     "MP4StreamingResponse",
     "MPEGTSStreamingResponse",
+    "Member",
     "MultipartPart",
     "MultipartStreamingResponse",
     "OGGStreamingResponse",
