@@ -42,7 +42,7 @@ async def start(tasks: BackgroundTasks):
     name = uuid.uuid4().hex
     jobs[name] = Job(total=50)
     tasks.add_task(jobs[name].run)
-    return {"events": f"/jobs/{job}/events"}
+    return {"events": f"/jobs/{name}/events"}
 
 
 @app.get("/jobs/{job}/events")
