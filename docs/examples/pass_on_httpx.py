@@ -10,6 +10,8 @@ UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:9000")
 # Headers of one connection, never passed on (RFC 9110 §7.6.1).
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization"}
 HOP_BY_HOP |= {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+# Written anew: Host by the client, the others by our server.
+REPLACED = {"host", "date", "server"}
 
 
 @asynccontextmanager
@@ -25,7 +27,7 @@ app = FastAPI(lifespan=lifespan)
 
 def passed_on(headers):
     options = ",".join(value for name, value in headers if name.lower() == "connection")
-    dropped = HOP_BY_HOP | {option.strip().lower() for option in options.split(",")}
+    dropped = HOP_BY_HOP | REPLACED | {option.strip().lower() for option in options.split(",")}
     return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 
@@ -33,7 +35,7 @@ def passed_on(headers):
 @app.head("/{path:path}", include_in_schema=False)
 async def proxy(request: Request):
     client: httpx.AsyncClient = request.app.state.client
-    headers = [each for each in passed_on(request.headers.items()) if each[0] != "host"]
+    headers = passed_on(request.headers.items())
     url = httpx.URL(path=request.url.path, query=request.url.query.encode())
     try:
         upstream = await client.send(

@@ -10,7 +10,7 @@ app = FastAPI()
 
 
 class Job:
-    """Work that goes on whoever watches it."""
+    """Work that goes on whether or not someone watches."""
 
     def __init__(self, total: int) -> None:
         self.done, self.total = 0, total
