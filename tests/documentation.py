@@ -96,8 +96,8 @@ def skip_without_what_it_needs(source: str) -> None:
 
 
 def imported(source: str) -> Iterator[str]:
-    """The modules that a program imports."""
-    for node in ast.walk(ast.parse(source)):
+    """The modules that a program imports when it starts."""
+    for node in ast.parse(source).body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
