@@ -241,6 +241,10 @@ class Follow(AsyncIterator[Any]):
         """Whether the tail has all that comes next; else there is a page of what is older."""
         if self._page:
             return False
+        if self.position > tail.last:
+            # A page may be ahead of the tail, which then brings the same records again.
+            await self._wait(tail)
+            return True
         if self.position >= tail.start:
             self._index = tail.index_after(self.position)
             self._granted = tail.top

@@ -228,7 +228,7 @@ class Live:
         return state
 
     async def state(self, id: str) -> str | None:  # noqa: A002
-        """ "running", "done", "failed" or "cancelled"; None for an unknown id, or an expired one."""
+        """How it is: "running", "done", "failed" or "cancelled"; None for an id that is unknown."""
         _check_id(id)
         self._core.check_running()
         return await self._core.state(id)

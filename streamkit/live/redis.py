@@ -114,7 +114,8 @@ class RedisLog:
         self._timeout = float(timeout)
         self._wire: Wire | None = None
         self._link: Link | None = None
-        self._sinks: dict[bytes, list[Sink]] = {}
+        # Who follows a stream in this process, and the last id each was given.
+        self._sinks: dict[bytes, dict[Sink, str]] = {}
         # Generation and token of the runs that are produced here.
         self._mine: dict[str, tuple[int, str]] = {}
         self._process = secrets.token_hex(6)
@@ -397,18 +398,16 @@ class RedisLog:
         if self._link is None:
             raise LogUnavailable("it is not open")
         key = self._key(stream, channel).encode()
-        self._sinks.setdefault(key, []).append(sink)
+        self._sinks.setdefault(key, {})[sink] = after
         self._link.add(key, hide(after).encode(), channel)
         self._wake()
 
         def unsubscribe() -> None:
-            sinks = self._sinks.get(key, [])
-            if sink in sinks:
-                sinks.remove(sink)
-                if not sinks:
-                    del self._sinks[key]
-                    if self._link is not None:
-                        self._link.remove(key)
+            sinks = self._sinks.get(key, {})
+            if sinks.pop(sink, None) is not None and not sinks:
+                del self._sinks[key]
+                if self._link is not None:
+                    self._link.remove(key)
 
         return unsubscribe
 
@@ -426,11 +425,13 @@ class RedisLog:
         if not sinks:
             return
         records = [_record(entry) for entry in entries if entry[0] != b"0-1"]
-        for sink in tuple(sinks):
+        for sink, last in tuple(sinks.items()):
+            new = [record for record in records if record.id > last]
             if missed:
                 sink.miss(before(entries[0][0]))
-            if records:
-                sink.feed(records)
+            if new:
+                sinks[sink] = new[-1].id
+                sink.feed(new)
 
     def _on_failure(self, why: str) -> None:
         error = LogUnavailable(why)

@@ -209,6 +209,10 @@ def _reply(connection: Any) -> Any:
         return exc
 
 
+def _numbers(raw: bytes) -> tuple[int, ...]:
+    return tuple(map(int, raw.split(b"-")))
+
+
 Entries = list[tuple[bytes, list[bytes]]]
 
 
@@ -249,7 +253,9 @@ class Link:
     def add(self, key: bytes, after: bytes, is_channel: bool) -> None:
         """Read a key as well; whoever calls this adds to the wake stream afterwards."""
         with self._lock:
-            self._last[key] = after
+            known = self._last.get(key)
+            # Read again for the one who begins earlier.
+            self._last[key] = after if known is None else min(known, after, key=_numbers)
             if is_channel:
                 self._channels.add(key)
                 self._suspicious.add(key)
