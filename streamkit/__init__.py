@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from streamkit.adapters import async_file_chunks, file_chunks, rechunk, split_lines
-from streamkit.archives import TARStreamingResponse, ZipMember, ZIPStreamingResponse
-from streamkit.iterate import iterate_from_thread, iterate_in_threadpool, iterate_writes
+from streamkit.archives import Member, TARStreamingResponse, ZipMember, ZIPStreamingResponse
+from streamkit.asgi.listen import request_chunks
+from streamkit.asgi.truncate import Honest
 from streamkit.encoders import Encoder
 from streamkit.encoders.multipart import MultipartPart
 from streamkit.encoders.sse import ServerSentEvent
 from streamkit.errors import (
     BodyCut,
+    ClientTooSlow,
+    DeadlineExceeded,
     GraceExceeded,
+    ItemTimeout,
     SendTimeout,
     SourceError,
     StreamKitError,
     StreamStopped,
+    ThreadTimeout,
 )
 from streamkit.formats import (
     CSVStreamingResponse,
@@ -24,6 +29,8 @@ from streamkit.formats import (
     SSEStreamingResponse,
     last_event_id,
 )
+from streamkit.iterate import iterate_from_thread, iterate_in_threadpool, iterate_writes
+from streamkit.limit import StreamLimit
 from streamkit.media import (
     AACStreamingResponse,
     ArrowStreamStreamingResponse,
@@ -49,11 +56,15 @@ from streamkit.media import (
     XMLStreamingResponse,
 )
 from streamkit.objectstore import ObjectStoreSource
-from streamkit.threads import stream_limiter
-from streamkit.responses import StreamingResponse
+from streamkit.observing import Observer, OpenStreamInfo, StreamInfo, observe, open_streams
 from streamkit.outcome import StreamOutcome
+from streamkit.responses import StreamingResponse
 from streamkit.shutdown import Shutdown, graceful_shutdown
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, SourceInfo
+from streamkit.start import ResponseStart
+from streamkit.threads import stream_limiter
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AACStreamingResponse",
@@ -63,6 +74,8 @@ __all__ = [
     "ByteSource",
     "BytesSource",
     "CSVStreamingResponse",
+    "ClientTooSlow",
+    "DeadlineExceeded",
     "Encoder",
     "FLACStreamingResponse",
     "FileSource",
@@ -71,21 +84,27 @@ __all__ = [
     "GZIPStreamingResponse",
     "GraceExceeded",
     "HTMLStreamingResponse",
+    "Honest",
+    "ItemTimeout",
     "JPEGStreamingResponse",
     "JSONArrayStreamingResponse",
     "JSONLinesStreamingResponse",
     "MP3StreamingResponse",
     "MP4StreamingResponse",
     "MPEGTSStreamingResponse",
+    "Member",
     "MultipartPart",
     "MultipartStreamingResponse",
     "OGGStreamingResponse",
     "ObjectStoreSource",
+    "Observer",
     "OctetStreamStreamingResponse",
+    "OpenStreamInfo",
     "PDFStreamingResponse",
     "PNGStreamingResponse",
     "PathSource",
     "PlainTextStreamingResponse",
+    "ResponseStart",
     "SSEStreamingResponse",
     "SVGStreamingResponse",
     "SendTimeout",
@@ -93,11 +112,14 @@ __all__ = [
     "Shutdown",
     "SourceError",
     "SourceInfo",
+    "StreamInfo",
     "StreamKitError",
+    "StreamLimit",
     "StreamOutcome",
     "StreamStopped",
     "StreamingResponse",
     "TARStreamingResponse",
+    "ThreadTimeout",
     "WAVStreamingResponse",
     "WebMStreamingResponse",
     "WebPStreamingResponse",
@@ -111,7 +133,10 @@ __all__ = [
     "iterate_in_threadpool",
     "iterate_writes",
     "last_event_id",
+    "observe",
+    "open_streams",
     "rechunk",
+    "request_chunks",
     "split_lines",
     "stream_limiter",
 ]

@@ -1,4 +1,4 @@
-"""`python -m streamkit`: serve the demo with uvicorn."""
+"""`python -m streamkit`: serve the demo with uvicorn; `--version` prints the version."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+
+from streamkit import __version__
 
 __all__ = ["main"]
 
@@ -49,6 +51,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m streamkit", description="Serve the demo of streamkit: live streams."
     )
+    parser.add_argument("--version", action="version", version=f"streamkit {__version__}")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (%(default)s)")
     parser.add_argument(
         "--port", type=_port, default=8000, help="port to bind (%(default)s); 0 takes a free one"

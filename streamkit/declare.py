@@ -17,6 +17,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 __all__ = [
     "Option",
+    "anything",
     "bind",
     "check_all",
     "flag",
@@ -95,6 +96,10 @@ def _is_method(found: Callable[..., Any], arguments: int) -> bool:
         and each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
     ]
     return len(needed) == arguments + 1
+
+
+def anything(name: str, value: Any) -> None:
+    """Any value: what takes it will say what is wrong with it."""
 
 
 def whole_number(name: str, value: Any) -> None:

@@ -4,6 +4,8 @@
     ├── SendTimeout        (TimeoutError)     a client took nothing for `send_timeout` seconds
     ├── ItemTimeout        (TimeoutError)     the content gave nothing for `item_timeout` seconds
     ├── ThreadTimeout      (TimeoutError)     a stream got no thread for `thread_timeout` seconds
+    ├── DeadlineExceeded   (TimeoutError)     a response took longer than its `deadline`
+    ├── ClientTooSlow      (TimeoutError)     a client took fewer bytes a second than `min_rate`
     ├── GraceExceeded      (TimeoutError)     a stream outlived its app's `graceful_shutdown`
     ├── SourceError        (OSError)          a source gave fewer or more bytes than it said
     ├── StreamStopped      (BrokenPipeError)  a writer goes on after its reader has left
@@ -16,6 +18,8 @@ from __future__ import annotations
 
 __all__ = [
     "BodyCut",
+    "ClientTooSlow",
+    "DeadlineExceeded",
     "GraceExceeded",
     "ItemTimeout",
     "SendTimeout",
@@ -61,6 +65,28 @@ class ThreadTimeout(StreamKitError, TimeoutError):
 
     def __reduce__(self) -> tuple[type[ThreadTimeout], tuple[float]]:
         return type(self), (self.seconds,)
+
+
+class DeadlineExceeded(StreamKitError, TimeoutError):
+    """A response was not at its end after `deadline` seconds, so it was cut."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the response was not at its end after deadline={seconds} seconds")
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[type[DeadlineExceeded], tuple[float]]:
+        return type(self), (self.seconds,)
+
+
+class ClientTooSlow(StreamKitError, TimeoutError):
+    """A client took fewer bytes a second than `min_rate`, so the response dropped it."""
+
+    def __init__(self, bytes_per_second: float) -> None:
+        super().__init__(f"the client took less than min_rate={bytes_per_second} bytes a second")
+        self.bytes_per_second = bytes_per_second
+
+    def __reduce__(self) -> tuple[type[ClientTooSlow], tuple[float]]:
+        return type(self), (self.bytes_per_second,)
 
 
 class GraceExceeded(StreamKitError, TimeoutError):

@@ -27,7 +27,7 @@ from streamkit.body.threaded import ThreadedBody, WrittenBody
 from streamkit.declare import whole_number
 from streamkit.errors import StreamStopped
 from streamkit.sources import ByteSource
-from streamkit.threads import waiting_for_the_loop
+from streamkit.threads import current_burst, waiting_for_the_loop
 
 __all__ = [
     "Stream",
@@ -71,6 +71,11 @@ class Stream(AsyncIterator[T], Generic[T]):
     def is_written(self) -> bool:
         """Whether the items are the bytes that a function writes."""
         return isinstance(self._opened, WrittenBody)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the content before its end, or what its cleanup raised."""
+        return None if self._body is None else self._body.error
 
     def _hand_over(self) -> Any:
         """What this stream would drive, for another to drive it; None if it is under way."""
@@ -237,6 +242,54 @@ def iterate_from_thread(
     return ThreadIterator(async_iterable, Coding(measure=_weigh, max_buffer=max_buffer))
 
 
+class _Bridge:
+    """The thread's end of async content that a task drives.
+
+    Held by the iterator, and by the stream on whose thread it was opened, which closes it.
+    """
+
+    def __init__(self, content: AsyncIterable[Any], coding: Coding) -> None:
+        self.body = PumpedBody(content)
+        self._coding = coding
+        self._signal = ThreadSignal()
+        self.stop_soon: Callable[[], None] | None = None
+        self.closed = False
+
+    def start(self) -> None:
+        if self.stop_soon is not None:
+            return
+        try:
+            anyio.from_thread.run_sync(self._start_on_loop)
+        except RuntimeError as exc:
+            raise RuntimeError(
+                "iterate_from_thread() works on a worker thread of the event loop: in a `def` "
+                "endpoint, a sync generator that streams, or anyio.to_thread.run_sync()"
+            ) from exc
+        if (burst := current_burst()) is not None:
+            burst.bridges = [each for each in burst.bridges if not each.body.finished]
+            burst.bridges.append(self)
+
+    def _start_on_loop(self) -> None:
+        self.body.start(self._coding, self._signal)
+        self.stop_soon = loop.threadsafe(self.body.stop)
+
+    def wait(self) -> None:
+        if self.body.queue.is_idle():
+            waiting_for_the_loop(self.body, self._signal.wait)
+
+    def close(self) -> None:
+        """Stop the content, and return when it is closed."""
+        self.closed = True
+        self.start()
+        queue = self.body.queue
+        if not queue.finished:
+            anyio.from_thread.run_sync(self.body.stop)
+        while not queue.finished:
+            queue.take()
+            self.wait()
+        queue.take()
+
+
 class ThreadIterator(Iterator[T]):
     """What `iterate_from_thread` gives: a sync iterator that is closed as generators are.
 
@@ -245,12 +298,8 @@ class ThreadIterator(Iterator[T]):
     """
 
     def __init__(self, content: AsyncIterable[T], coding: Coding) -> None:
-        self._body = PumpedBody(content)
-        self._coding = coding
-        self._signal = ThreadSignal()
+        self._bridge = _Bridge(content, coding)
         self._ready: Iterator[T] = iter(())
-        self._stop_soon: Callable[[], None] | None = None
-        self._closed = False
 
     def __enter__(self) -> ThreadIterator[T]:
         return self
@@ -261,8 +310,9 @@ class ThreadIterator(Iterator[T]):
     def __next__(self) -> T:
         for item in self._ready:
             return item
-        self._start()
-        queue = self._body.queue
+        bridge = self._bridge
+        bridge.start()
+        queue = bridge.body.queue
         while True:
             finished = queue.finished
             self._ready = iter(queue.take())
@@ -270,8 +320,8 @@ class ThreadIterator(Iterator[T]):
                 return item
             if finished:
                 break
-            self._wait()
-        if queue.stopped and not self._closed:
+            bridge.wait()
+        if queue.stopped and not bridge.closed:
             raise StreamStopped("the stream that reads here was stopped")
         if queue.error is not None and not queue.stopped:
             raise queue.error
@@ -279,37 +329,11 @@ class ThreadIterator(Iterator[T]):
 
     def close(self) -> None:
         """Stop the async iterable, and return when it is closed."""
-        self._closed = True
-        self._start()
-        queue = self._body.queue
         self._ready = iter(())
-        if not queue.finished:
-            anyio.from_thread.run_sync(self._body.stop)
-        while not queue.finished:
-            queue.take()
-            self._wait()
-        queue.take()
-
-    def _wait(self) -> None:
-        if self._body.queue.is_idle():
-            waiting_for_the_loop(self._body, self._signal.wait)
+        self._bridge.close()
 
     def __del__(self) -> None:
         # The garbage collector may run this anywhere: it takes no lock and waits for nothing.
-        if self._stop_soon is not None and not self._body.finished:
-            self._stop_soon()
-
-    def _start(self) -> None:
-        if self._stop_soon is not None:
-            return
-        try:
-            anyio.from_thread.run_sync(self._start_on_loop)
-        except RuntimeError as exc:
-            raise RuntimeError(
-                "iterate_from_thread() works on a worker thread of the event loop: in a `def` "
-                "endpoint, a sync generator that streams, or anyio.to_thread.run_sync()"
-            ) from exc
-
-    def _start_on_loop(self) -> None:
-        self._body.start(self._coding, self._signal)
-        self._stop_soon = loop.threadsafe(self._body.stop)
+        bridge = self._bridge
+        if bridge.stop_soon is not None and not bridge.body.finished:
+            bridge.stop_soon()

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio.to_thread
 
 from streamkit.errors import SourceError
 from streamkit.pagecache import READ_SIZE
-from streamkit.threads import stream_limiter
-from streamkit.sources import ByteSource, SourceInfo
+from streamkit.sources import ByteSource, Given, SourceInfo
+from streamkit.threads import leaf_limiter
 
 if TYPE_CHECKING:
-    from obstore import BytesStream, GetOptions, ObjectMeta
+    from obstore import Attributes, BytesStream, GetOptions, GetResult, ObjectMeta
     from obstore.store import ObjectStore
 
 __all__ = ["ObjectStoreSource"]
 
 T = TypeVar("T")
+
+# Attributes that are headers of the response too; the others are the store's own affair.
+_HEADERS = ("Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language")
+# What a field value may hold (RFC 9110 §5.5); a store may have kept more.
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]+")
 
 
 class ObjectStoreSource(ByteSource):
@@ -33,8 +39,10 @@ class ObjectStoreSource(ByteSource):
     client has kept open longer than the store's timeout, is taken up again where it stood. The
     store is lent, not closed.
 
-    `etag`, `last_modified` and `media_type` go before what the store says, and change nothing
-    about what is pinned.
+    The Content-Type, Cache-Control, Content-Disposition, Content-Encoding and Content-Language that
+    are stored with the object are sent unless the response has its own. `etag`, `last_modified`
+    and `media_type` go before what the store says, and change nothing about what is pinned; False
+    for `etag` or `last_modified` says none.
 
     Raises `ImportError` without the extra; from `info`, `FileNotFoundError` for a missing object,
     and what the store raises; from `read`, `SourceError` for an object that has changed.
@@ -48,8 +56,8 @@ class ObjectStoreSource(ByteSource):
         store: ObjectStore,
         path: str,
         *,
-        etag: str | None = None,
-        last_modified: datetime | None = None,
+        etag: str | Literal[False] | None = None,
+        last_modified: datetime | Literal[False] | None = None,
         media_type: str | None = None,
     ) -> None:
         try:
@@ -60,45 +68,49 @@ class ObjectStoreSource(ByteSource):
             ) from exc
         from obstore.exceptions import GenericError, PreconditionError
 
-        self._head = partial(obstore.head, store, path)
         self._get = partial(obstore.get, store, path)
         self._broken_off, self._refused = GenericError, PreconditionError
         self._path = path
-        self._given = SourceInfo(None, etag, last_modified, media_type)
+        self._given = Given(etag, last_modified, media_type)
         self._pinned: ObjectMeta | None = None
 
     async def info(self) -> SourceInfo:
-        meta = await self._pin()
-        return SourceInfo(
+        result = await self._pin()
+        meta, attributes = result.meta, result.attributes
+        info = SourceInfo(
             meta["size"],
-            self._given.etag or _entity_tag(meta["e_tag"]),
-            self._given.last_modified or _known(meta["last_modified"]),
-            self._given.media_type,
+            _entity_tag(meta["e_tag"]),
+            _known(meta["last_modified"]),
+            _stored(attributes, "Content-Type"),
+            tuple((name, value) for name in _HEADERS if (value := _stored(attributes, name))),
         )
+        return self._given.over(info)
 
     async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
-        pinned = self._pinned or await self._pin()
+        pinned = self._pinned or (await self._pin()).meta
         position, end = start, pinned["size"] if end is None else end
         while position < end:
             opened = position
-            chunks = await _on_thread(partial(self._open, pinned, position, end))
+            chunks = _Chunks(partial(self._open, pinned, position, end))
             try:
-                while (chunk := await _on_thread(partial(next, chunks, None))) is not None:
+                while (chunk := await _on_thread(chunks.next)) is not None:
                     position += len(chunk)
                     yield chunk
                 return
             except self._broken_off:
                 if position == opened:
                     raise
+            finally:
+                chunks.close()
 
-    async def _pin(self) -> ObjectMeta:
+    async def _pin(self) -> GetResult:
         try:
-            meta = await _on_thread(self._head)
+            result = await _on_thread(partial(self._get, options={"head": True}))
         except ValueError as exc:
             # A path with "..", say, which no object of any store can have.
             raise FileNotFoundError(errno.ENOENT, str(exc), self._path) from exc
-        self._pinned = meta
-        return meta
+        self._pinned = result.meta
+        return result
 
     def _open(self, pinned: ObjectMeta, start: int, end: int) -> BytesStream:
         options: GetOptions = {}
@@ -121,6 +133,34 @@ class ObjectStoreSource(ByteSource):
         return SourceError(f"the object {self._path!r} changed while it was sent")
 
 
+class _Chunks:
+    """The body of one request to the store, opened by the first `next`.
+
+    `close` lets go of the store's stream, which ends the request. References to this object may
+    outlive it, in the traceback of a cancellation or on a thread that was left alone.
+    """
+
+    def __init__(self, open_it: Callable[[], BytesStream]) -> None:
+        self._open = open_it
+        self._stream: BytesStream | None = None
+        self._closed = False
+
+    def next(self) -> Any:
+        """The next chunk; None at the end. Blocks, on a thread."""
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = self._open()
+            # Set ours before reading theirs: one side always sees the other.
+            if self._closed:
+                self._stream = None
+                return None
+        return next(stream, None)
+
+    def close(self) -> None:
+        self._closed = True
+        self._stream = None
+
+
 async def _on_thread(function: Callable[[], T]) -> T:
     """Run one of obstore's sync functions, and leave it alone if the client leaves meanwhile.
 
@@ -128,9 +168,7 @@ async def _on_thread(function: Callable[[], T]) -> T:
     an interpreter that is about to exit: CPython ends such a thread where it stands, and Rust then
     aborts the process.
     """
-    return await anyio.to_thread.run_sync(
-        function, abandon_on_cancel=True, limiter=stream_limiter()
-    )
+    return await anyio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=leaf_limiter())
 
 
 def _version(meta: ObjectMeta, pinned: ObjectMeta) -> Any:
@@ -141,6 +179,17 @@ def _version(meta: ObjectMeta, pinned: ObjectMeta) -> Any:
 def _entity_tag(etag: str | None) -> str | None:
     """A store's tag as a header's; not all stores write the quotes."""
     return etag if etag is None or etag.endswith('"') else f'"{etag}"'
+
+
+def _stored(attributes: Attributes, name: str) -> str | None:
+    """An attribute as the value of a header, if it can be one."""
+    value = attributes.get(name)
+    if name == "Content-Encoding" and value is not None:
+        # What some uploads leave there is about the upload, and is not in the object.
+        value = ", ".join(
+            code for code in re.split(r"[ \t]*,[ \t]*", value) if code != "aws-chunked"
+        )
+    return value if value and _VALUE.fullmatch(value) else None
 
 
 def _known(modified: datetime) -> datetime | None:

@@ -1,7 +1,7 @@
-"""What the kernel has at hand, without waiting for a disk: on Linux; elsewhere it never tells.
+"""Opening and reading files without waiting for a disk, where the kernel can tell (Linux).
 
 A thread hop costs ten times what opening and reading a small cached file does. So the event loop
-asks first, in a way that fails instead of blocking, and leaves the rest to a thread.
+tries first, in a way that fails instead of blocking, and leaves the rest to a thread.
 """
 
 from __future__ import annotations

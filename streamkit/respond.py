@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from inspect import isawaitable
@@ -41,9 +40,7 @@ Headers = list[tuple[bytes, bytes]]
 WITHOUT_CONTENT = frozenset((204, 205, 304))
 
 
-async def respond(
-    response: StreamingResponse, scope: Scope, receive: Receive, send: Send
-) -> None:
+async def respond(response: StreamingResponse, scope: Scope, receive: Receive, send: Send) -> None:
     """Send the response, close its content, tell `on_close`, and run background tasks."""
     writer = Writer(scope, send, response.status_code, response.raw_headers)
     opened = response._opened
@@ -145,9 +142,7 @@ def _stream_transfer(
         if error is not None:
             raise error
 
-    transfer = Transfer(
-        scope, send, writer, coding, limits, _frames(response), open_body, close
-    )
+    transfer = Transfer(scope, send, writer, coding, limits, _frames(response), open_body, close)
     return transfer
 
 
@@ -211,8 +206,9 @@ def _source_transfer(
         return decided
 
     async def open_body(_: Transfer) -> Body | None:
-        decided = decide(await source.info())
-        path = _path_to_send(scope, source, decided)
+        info = await source.info()
+        decided = decide(info)
+        path = _path_to_send(scope, source, info, decided)
         if path is None:
             return body_of(PlanContent(source, decided.steps))
         await writer.send_path(path, decided.body_length or 0)
@@ -241,29 +237,21 @@ def _ready_body(
     if info is None:
         return None
     decided = decide(info)
-    if _path_to_send(scope, source, decided) is not None:
+    if _path_to_send(scope, source, info, decided) is not None:
         return None
     chunks = read_now(source, decided.steps)
     return None if chunks is None else ReadyBody(chunks)
 
 
-def _path_to_send(scope: Scope, source: ByteSource, decided: Plan) -> str | None:
+def _path_to_send(scope: Scope, source: ByteSource, info: SourceInfo, decided: Plan) -> str | None:
     """A whole file for the server to send by itself, if it offers that."""
-    if "http.response.pathsend" not in scope.get("extensions", {}):
-        return None
-    if not isinstance(source, PathSource) or len(decided.steps) != 1:
-        return None
-    step = decided.steps[0]
-    is_whole = isinstance(step, Span) and step.start == 0 and decided.status == 200
-    return source.path if is_whole else None
+    offered = "http.response.pathsend" in scope.get("extensions", {})
+    is_whole = decided.steps == (Span(0, info.size or 0),)
+    return source.path if offered and is_whole and isinstance(source, PathSource) else None
 
 
 def _plan(response: StreamingResponse, scope: Scope, info: SourceInfo) -> Plan:
-    etag, last_modified = response._given
-    if etag is not None or last_modified is not None:
-        info = replace(
-            info, etag=etag or info.etag, last_modified=last_modified or info.last_modified
-        )
+    info = response._given.over(info)
     return plan(
         scope.get("method", "GET"),
         scope.get("headers", ()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Unpack
@@ -14,10 +13,10 @@ from starlette.types import Receive, Scope, Send
 
 from streamkit.body.base import coding_of
 from streamkit.body.of import Opened, close_abandoned, open_content
+from streamkit.bytesource import Given
 from streamkit.declare import bind, check_all, options_of
 from streamkit.encoders import Encoder
 from streamkit.encoders.text import TextEncoder
-from streamkit.http.conditions import Validators
 from streamkit.http.disposition import content_disposition
 from streamkit.iterate import Stream
 from streamkit.openapi import Responses, describe
@@ -116,9 +115,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             if filename is not None:
                 disposition = content_disposition(filename, content_disposition_type)
                 self.headers.setdefault("content-disposition", disposition)
-            if etag is not None or last_modified is not None:
-                Validators.of(etag, last_modified)
-            self._given = etag, last_modified
+            self._given = Given(etag, last_modified)
             self._opened, self._max_buffer = self._open(content, self._encoder)
         except BaseException:
             close_abandoned(content)
@@ -235,7 +232,6 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         if self._called:
             raise RuntimeError("this response was sent already; make a new one for each request")
         self._called = True
-        check_all(self, self.options)
         await respond(self, scope, receive, send)
 
 

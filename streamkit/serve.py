@@ -15,7 +15,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -37,6 +36,8 @@ logger = logging.getLogger("streamkit")
 
 # Seconds a response waits on for content whose cleanup was cancelled, and still goes on.
 LAST_RESORT = 1.0
+# Seconds that a stalled client may keep waiting what makes a shutdown's cut visible.
+CUT_PATIENCE = 0.5
 
 
 @dataclass(slots=True)
@@ -101,8 +102,10 @@ class Transfer:
         self._reason: Reason | None = None
         self.error: BaseException | None = None
         self._cancellable = False
+        # Whether the client has left while the last message was on its way.
+        self._left = False
         # Whether the body is waited for, and nothing is being sent.
-        self._waits = False
+        self._waits = self._sends = False
         # Whether the content is open, and whether the request's own task has had its turn.
         self._opened = self._attended = False
         self._aside: anyio.Event | None = None
@@ -131,8 +134,10 @@ class Transfer:
                 self._watch()
             if not self._served and inbox is not None:
                 with anyio.CancelScope() as self._listening:
-                    await inbox.listen()
-                    self._client_left()
+                    if await inbox.listen():
+                        self._client_left()
+                    else:
+                        await anyio.sleep_forever()
         except anyio.get_cancelled_exc_class() as exc:
             cancellation = exc
             self.end("cancelled", exc)
@@ -170,8 +175,10 @@ class Transfer:
     def _client_left(self) -> None:
         # hypercorn says so while it still handles the last message: it must not be cancelled.
         if self.writer.state is State.ENDING:
+            self._left = True
             self._due_at(self._clock() + LAST_RESORT)
-        self.end("disconnect", None, cancel=self.writer.state is not State.ENDING)
+        else:
+            self.end("disconnect", None)
 
     @property
     def outcome(self) -> StreamOutcome:
@@ -181,8 +188,10 @@ class Transfer:
         if self._body is not None and self._body.error is not None and error is None:
             error = self._body.error
             if isinstance(error, Exception) and reason != "error":
-                # The response has ended otherwise, so that nobody else would hear of this.
-                logger.error("the content of a response failed while it was stopped", exc_info=error)
+                # The response has ended otherwise: nobody else would hear of this.
+                logger.error(
+                    "the content of a response failed while it was stopped", exc_info=error
+                )
         return StreamOutcome(
             reason,
             self.writer.bytes_sent,
@@ -202,13 +211,14 @@ class Transfer:
         with anyio.CancelScope(shield=True):
             if reason == "timeout" and self._scope.get("http_version", "").startswith("1"):
                 drop({self.connection})
-            await truncate(self._scope, self._send, failure(error))
+            patience = CUT_PATIENCE if isinstance(error, GraceExceeded) else None
+            await truncate(self._scope, self._send, failure(error), patience)
 
     def raised(self) -> BaseException | None:
         """What the response has to raise, beside a cancellation."""
         error, started = self.error, self.writer.started
         if self._reason == "disconnect":
-            return error if isinstance(error, ClientDisconnect) else None
+            return self._disconnect(error)
         if isinstance(error, GraceExceeded):
             return None if started else HTTPException(503)
         if error is None:
@@ -218,6 +228,15 @@ class Transfer:
         if not started and isinstance(error, ThreadTimeout):
             return _status(503, error)
         return failure(error)
+
+    def _disconnect(self, cause: BaseException | None) -> BaseException | None:
+        # From ASGI 2.4 on `send` raises an OSError, and an app ClientDisconnect.
+        version = self._scope.get("asgi", {}).get("spec_version", "2.0")
+        if cause is None or tuple(map(int, version.split("."))) < (2, 4):
+            return None
+        error = ClientDisconnect()
+        error.__cause__ = cause
+        return error
 
     # in the content's task
 
@@ -232,10 +251,10 @@ class Transfer:
         try:
             await self._serve()
         except ClientLeft as exc:
-            self.end("disconnect", self._disconnect(exc.__cause__), cancel=False)
+            self.end("disconnect", exc.__cause__, cancel=False)
         except BaseException as exc:
             if self._reason is None:
-                self.end("error", exc, cancel=False)
+                self.end("error", failure(exc), cancel=False)
             if isinstance(exc, GeneratorExit) and not loop.on_loop():
                 raise
 
@@ -272,7 +291,9 @@ class Transfer:
                 raise error
             if not chunks and not finished:
                 return
+            self._sends = True
             await writer.write(chunks, last=finished and error is None)
+            self._sends = False
             if finished and not writer.complete:
                 assert error is not None
                 await self._send_error_frame(error)
@@ -287,33 +308,22 @@ class Transfer:
 
     async def _send_error_frame(self, error: BaseException) -> None:
         frames = self._frames
-        if frames.error is not None and frames.between():
-            if frame := frames.error(error):
-                await self.writer.write([frame])
-
-    def _disconnect(self, cause: BaseException | None) -> BaseException | None:
-        version = self._scope.get("asgi", {}).get("spec_version", "2.0")
-        if tuple(map(int, version.split("."))) < (2, 4):
-            return cause
-        error = ClientDisconnect()
-        error.__cause__ = cause
-        return error
+        if frames.error is not None and frames.between() and (frame := frames.error(error)):
+            await self.writer.write([frame])
 
     async def _close_all(self) -> None:
         """Close the content, and end a response that has not started."""
         self._served = True
         self._waits = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if self._listening is not None:
             self._listening.cancel()
         if self._aside is not None:
             await self._aside.wait()
-        if self._body is None or not self._body.finished:
-            self._closing_since = self._clock()
-            if self._allowed is not None:
-                self._due_at(self._closing_since + self._allowed)
+        if self._body is not None and self._body.finished and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        else:
+            self._watch_cleanup()
         try:
             if self._body is not None:
                 self.writer.shield = None
@@ -360,6 +370,16 @@ class Transfer:
         if cancel:
             self._stop()
 
+    def _watch_cleanup(self) -> None:
+        """From now on the content's cleanup is what takes time."""
+        if self._closing_since is None:
+            self._closing_since = self._clock()
+            if self._allowed is not None:
+                self._due_at(self._closing_since + self._allowed)
+            elif self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
     def _has_sent_all(self) -> bool:
         length = next((v for n, v in self.writer.headers if n.lower() == b"content-length"), None)
         return (
@@ -370,9 +390,9 @@ class Transfer:
         )
 
     def _stop(self) -> None:
-        if self._body is not None:
-            self._body.stop()
-        if self._cancellable and self._task is not None:
+        cancel = self._body is None or self._body.stop()
+        self._watch_cleanup()
+        if cancel and self._cancellable and self._task is not None:
             # Once: the content's own cleanup, which comes next, must be left to finish.
             self._cancellable = False
             self._task.cancel()
@@ -412,7 +432,7 @@ class Transfer:
             try:
                 await function()
             except ClientLeft as exc:
-                self.end("disconnect", self._disconnect(exc.__cause__))
+                self.end("disconnect", exc.__cause__)
             except BaseException as exc:
                 self.end("error", exc)
             finally:
@@ -430,6 +450,8 @@ class Transfer:
         if limits.after_start or limits.first_chunk_timeout is not None:
             writer.clock = self._clock
             self._last_item = writer.last_sent = now
+            if self._sends:
+                writer.sending_since = now
             self._set_timer(now)
 
     def _due_at(self, due: float) -> None:
@@ -457,6 +479,9 @@ class Transfer:
         now = self._clock() + 0.0005
         if self._closing_since is not None:
             self._give_up()
+            return
+        if self._left:
+            self.end("disconnect", None)
             return
         if self._reason is not None:
             self._stop()

@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -23,6 +24,7 @@ from streamkit import loop
 __all__ = [
     "Burst",
     "current_burst",
+    "leaf_limiter",
     "run_in_stream_thread",
     "stream_limiter",
     "waiting_for_the_loop",
@@ -66,6 +68,11 @@ def _of_loop(
         return limiter
 
 
+def leaf_limiter() -> anyio.CapacityLimiter:
+    """The limiter of the leaf calls that streams wait for, as large as that of the streams."""
+    return _of_loop(_leaves, THREADS)
+
+
 async def run_in_stream_thread(function: Callable[..., T], *args: Any) -> T:
     """Run a blocking leaf call, such as a read, on a thread; return when it is done with it.
 
@@ -88,7 +95,7 @@ async def run_in_stream_thread(function: Callable[..., T], *args: Any) -> T:
                 done.set_threadsafe()
 
     try:
-        result = await anyio.to_thread.run_sync(run, limiter=_of_loop(_leaves, THREADS))
+        result = await anyio.to_thread.run_sync(run, limiter=leaf_limiter())
         return result  # type: ignore[return-value]
     except anyio.get_cancelled_exc_class():
         # Set our flag before reading theirs: one side always sees the other.
@@ -102,8 +109,11 @@ async def run_in_stream_thread(function: Callable[..., T], *args: Any) -> T:
 class Stoppable(Protocol):
     """What a burst's thread waits for."""
 
-    def stop(self) -> None:
+    def stop(self) -> object:
         """End soon; called on the loop's thread."""
+
+    def kill(self) -> None:
+        """Cancel the cleanup as well."""
 
 
 class Burst:
@@ -114,6 +124,8 @@ class Burst:
         # What the thread waits for on the loop, which a stop of the stream has to reach.
         self.waits_for: Stoppable | None = None
         self.stopped = False
+        # What was opened on the thread and is closed with the content at the latest.
+        self.bridges: list[Any] = []
 
     def acquire_nowait(self) -> bool:
         """Take a token, if there is one now."""
@@ -150,12 +162,15 @@ class Burst:
         if self.waits_for is not None:
             self.waits_for.stop()
 
+    def kill(self) -> None:
+        """Cancel the cleanup of what the thread waits for; a thread itself can't be killed."""
+        if self.waits_for is not None:
+            self.waits_for.kill()
+
     def _release(self) -> None:
-        try:
+        # An error: the thread had given it back.
+        with suppress(RuntimeError):
             self.limiter.release_on_behalf_of(self)
-        except RuntimeError:
-            # The thread had given it back.
-            pass
 
     def wait(self, wait: Callable[[float], bool]) -> None:
         """Wait on the thread until `wait(timeout)` is true, without the token if that is long."""

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from tests.documentation import FILM, PDF
 from tests.versions import STARLETTE
 
 settings.register_profile("default", deadline=None, max_examples=60)
@@ -30,3 +33,22 @@ BACKENDS = [
 @pytest.fixture(params=BACKENDS)
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
+
+
+@pytest.fixture
+def sample_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files that the documentation's programs open, in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.mp4").write_bytes(FILM)
+    for name in ("logo.png", "rows.csv", "downloads/readme.txt", "secret.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(f"this is {name}\n".encode() * 10)
+    with sqlite3.connect("reports.db") as reports:
+        reports.execute("CREATE TABLE reports (body BLOB)")
+        reports.execute("INSERT INTO reports VALUES (?)", (PDF,))
+    with sqlite3.connect("shop.db") as shop:
+        shop.execute("CREATE TABLE orders (id, customer, total)")
+        shop.execute("INSERT INTO orders VALUES (1, 'Öl, AG', 2.5)")
+    for connection in (reports, shop):
+        connection.close()
+    return tmp_path

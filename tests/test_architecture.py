@@ -20,8 +20,11 @@ FLOORS = [
     ["errors"],
     ["encoders", "http", "openapi"],
     ["backend", "buffer", "pagecache"],
-    ["producers", "bridge", "adapters", "sources", "objectstore", "shutdown"],
-    ["delivery", "content", "sender", "responses", "archives"],
+    ["producers", "bridge", "adapters", "sources", "objectstore", "shutdown", "limit", "rates"],
+    [
+        *["delivery", "content", "sender", "responses", "archives"],
+        *["compress", "observing", "observers"],
+    ],
     ["media", "formats", "testing"],
     ["demo", "__main__"],
 ]
@@ -30,7 +33,7 @@ PURE = ["encoders", "http", "openapi"]
 IMPURE = {"anyio", "asyncio", "fastapi", "selectors", "socket", "starlette", "threading", "time"}
 # Where threads are known of; `shutdown` asks for the main
 # one, `testing.encoders` encodes on one that it starts.
-THREADING = {"buffer", "producers", "bridge", "shutdown", "testing.encoders"}
+THREADING = {"buffer", "producers", "bridge", "shutdown", "limit", "testing.encoders"}
 
 
 def read_sources() -> dict[str, str]:
@@ -126,7 +129,7 @@ def test_the_demo_imports_public_names_only(name: str) -> None:
     for module, imported_name in imported(SOURCES[name]):
         if module.partition(".")[0] == "streamkit" and not module.startswith("streamkit.demo"):
             assert module == "streamkit"
-            assert imported_name in streamkit.__all__
+            assert imported_name in {*streamkit.__all__, "__version__"}
 
 
 def test_no_module_below_the_demo_imports_public_names() -> None:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.benchmarks import __main__ as program
+from tests.benchmarks import run as runner
+from tests.benchmarks import wrk
+from tests.benchmarks.apps.bare import stream_floor, until_disconnect
 from tests.benchmarks.charts.bars import bars
 from tests.benchmarks.charts.growth import growth
 from tests.benchmarks.charts.svg import Linear, Log
+from tests.benchmarks.client import ClientError
 from tests.benchmarks.jobs import JOBS
+from tests.benchmarks.model import Job, Side
+from tests.benchmarks.report import cells
 from tests.benchmarks.results import Results, as_json, from_json
+from tests.benchmarks.samples import DIRECTORY, make_samples, middle
+from tests.benchmarks.servers import Server
 
 SVG = "{http://www.w3.org/2000/svg}"
 FACTS = {
@@ -48,13 +57,16 @@ DATA: dict[str, Any] = {
     "rows": [
         row("sync-lines", "lines/s", "starlette", [1e4, 1e4], [2.5e6, 2.6e6], 80),
         row("small-async", "requests/s", "starlette", [5000, 5000], [4000, 4100], 1),
+        row("small-async", "requests/s", "bare ASGI (floor)", [16000], [4000]),
+        row("trickle-async", "µs/item", "starlette", [20.0], [30.0], 1.0),
+        row("trickle-async", "µs/item", "bare ASGI (floor)", [15.0], [30.0]),
         row("latency-sync", "p99 ms", "starlette", [1.0], [7.0]),
         row("memory-path", "MiB", None, None, [0.8]),
         row("zip", "MB/s", "stream-zip", [80.0], [120.0], 1.2),
         row("idle-events", "KiB/stream", "sse-starlette", [40.0], [26.0], 0.7),
         row("idle-events", "KiB/stream", "fastapi.sse", [50.0], [26.0], 0.6),
         row("growth-async-10", "/ping p99 ms", "starlette", [0.5], [0.6]),
-        row("growth-async-10000", "/ping p99 ms", "starlette", [4.0], [6.0]),
+        row("growth-async-10000", "/ping p99 ms", "starlette", [4.0], [6.0], 1.5),
         row("growth-async-10000", "KiB/stream", "starlette", [23.0], [24.0]),
         row("growth-sync-10000", "chunks/s", "starlette", [40.0], [256.0]),
     ],
@@ -174,3 +186,136 @@ def test_jobs_have_names_of_their_own_and_labels_that_fit() -> None:
     assert len(set(names)) == len(names)
     for job in JOBS:
         assert job.group == "growth" or 0 < len(job.label) <= 42, job.name
+
+
+def test_a_floor_is_in_the_table_and_not_in_the_chart(results: Results) -> None:
+    floors = [row for row in results.rows if row.peer and row.peer.floor]
+
+    assert [cells(row, "")[1] for row in floors] == ["bare ASGI (floor)"] * 2
+    assert not any("floor" in said for said in words(bars(results)))
+
+
+def test_processor_time_is_compared_and_memory_of_the_whole_process_is_not(
+    results: Results,
+) -> None:
+    shown = {(row.job.name, row.figure): cells(row, "")[5] for row in results.rows}
+
+    assert shown["trickle-async", "µs/item"] == "2 x"  # of the last: the floor
+    assert shown["idle-events", "KiB/stream"] == "0.52 x"
+    assert shown["memory-path", "MiB"] == shown["latency-sync", "p99 ms"] == "-"
+
+
+def test_a_goal_on_a_later_figure_is_kept_in_json(results: Results) -> None:
+    ping = next(row for row in results.rows if row.goal == 1.5)
+
+    assert (ping.figure, ping.reached) == ("/ping p99 ms", True)
+
+
+class FakeServer(Server):
+    """Ends without a process to wait for."""
+
+    started = 0
+
+    def __init__(self) -> None:
+        type(self).started += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("fresh", "servers"), [(True, 2 * (1 + 3)), (False, 2)])
+def test_memory_is_measured_on_a_server_that_has_done_nothing(
+    monkeypatch: pytest.MonkeyPatch, fresh: bool, servers: int
+) -> None:
+    figures = iter([10.0, 5.0] * 3)
+    job = Job(
+        "idle",
+        "idle",
+        lambda server, url, n: {"KiB/stream": next(figures), "threads": 2.0},
+        1,
+        "core:streamkit",
+        (Side("core:starlette", 0.9, goals={"threads": 1.5}),),
+        rounds=3,
+        warm_up=None,
+        same=None,
+        fresh=fresh,
+    )
+    monkeypatch.setattr(runner, "start", lambda app: FakeServer())
+    monkeypatch.setattr(FakeServer, "started", 0)
+
+    memory, threads = runner.run(job, None, 1)
+
+    assert FakeServer.started == servers
+    assert isinstance(memory, runner.Row)
+    assert isinstance(threads, runner.Row)
+    assert (memory.ratios, memory.goal, threads.goal) == ([0.5] * 3, 0.9, 1.5)
+
+
+WRK = """Running 2s test @ http://127.0.0.1:8000/small-async
+  Latency     1.20ms    0.20ms
+  48690 requests in 2.01s, 12.3MB read
+Requests/sec:  24223.88
+"""
+
+
+def test_what_wrk_says_is_read() -> None:
+    assert wrk.parsed(WRK) == (48690, 2.01)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        WRK + "  Non-2xx or 3xx responses: 3",
+        WRK + "  Socket errors: connect 0, read 2, write 0, timeout 0",
+        "unable to connect to 127.0.0.1:8000 Connection refused",
+        "  0 requests in 2.01s, 0B read",
+        "",
+    ],
+)
+def test_requests_that_failed_are_no_figure(said: str) -> None:
+    with pytest.raises(ClientError, match="wrk: "):
+        wrk.parsed(said)
+
+
+def test_a_floor_without_an_end_stops_when_its_client_leaves() -> None:
+    closed: list[str] = []
+
+    async def endless() -> Any:
+        try:
+            while True:
+                await asyncio.sleep(0)
+                yield b"tick\n"
+        finally:
+            closed.append("content")
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.001)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass  # as a server does once the client is gone
+
+    app = until_disconnect(stream_floor(endless))
+    asyncio.run(asyncio.wait_for(app({"type": "http"}, receive, send), 10))
+
+    assert closed == ["content"]
+
+
+def test_a_sparse_sample_has_bytes_in_its_middle_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DIRECTORY, str(tmp_path))
+    size = 1 << 24
+
+    make_samples(f"/sparse/{size}.bin")
+
+    path = tmp_path / "sparse" / f"{size}.bin"
+    first, last = middle(size)
+    content = path.read_bytes()
+    assert len(content) == size
+    assert any(content[first : last + 1])
+    assert not any(content[:first])
+    assert not any(content[last + 1 :])

@@ -302,7 +302,7 @@ async def test_items_that_can_not_be_encoded_cut_the_body_with_a_hint() -> None:
 async def test_the_middle_of_an_exception_while_the_app_hangs_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamkit.sender.SPOIL_TIMEOUT", 0.01)
+    monkeypatch.setattr("streamkit.asgi.truncate.PATIENCE", 0.01)
     outcomes: list[StreamOutcome] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -373,7 +373,7 @@ async def test_a_disconnect_while_the_last_message_is_handled_is_no_disconnect()
 async def test_a_last_message_that_hangs_after_a_disconnect_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamkit.sender.LAST_TIMEOUT", 0.01)
+    monkeypatch.setattr("streamkit.serve.LAST_RESORT", 0.01)
     outcomes: list[StreamOutcome] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -888,18 +888,17 @@ class NoEncoder:
     [
         ({"max_buffer": 0}, ValueError, ["max_buffer", "positive", "0"]),
         ({"max_buffer": -1}, ValueError, ["max_buffer", "positive", "-1"]),
-        ({"max_buffer": "1"}, ValueError, ["max_buffer", "'1'"]),
-        ({"max_buffer": 1.5}, ValueError, ["max_buffer", "1.5"]),
+        ({"max_buffer": "1"}, TypeError, ["max_buffer", "'1'"]),
+        ({"max_buffer": 1.5}, TypeError, ["max_buffer", "1.5"]),
         ({"first_chunk_timeout": -1}, ValueError, ["first_chunk_timeout", "0 or more", "-1"]),
         ({"first_chunk_timeout": float("nan")}, ValueError, ["first_chunk_timeout", "nan"]),
-        ({"send_timeout": "5"}, ValueError, ["send_timeout", "seconds", "'5'"]),
+        ({"send_timeout": "5"}, TypeError, ["send_timeout", "seconds", "'5'"]),
         ({"send_timeout": 0}, ValueError, ["send_timeout", "None for no limit"]),
         ({"keep_alive": 0}, ValueError, ["keep_alive", "more than 0"]),
         ({"keep_alive": 5}, ValueError, ["keep_alive=5", "encoder", "TextEncoder"]),
         ({"cleanup_timeout": -0.1}, ValueError, ["cleanup_timeout", "-0.1"]),
         ({"encoder": NoEncoder}, TypeError, ["encode(item)", "finish()", "NoEncoder"]),
         ({"max_bufer": 5}, TypeError, ["'max_bufer'", "max_buffer", "send_timeout"]),
-        ({"filename": "a\nb"}, ValueError, [r"a\nb", "control character"]),
         ({"filename": ""}, ValueError, ["filename", "None for no name"]),
         ({"filename": 5}, TypeError, ["filename", "int"]),
         ({"etag": "v7"}, ValueError, ["v7"]),

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import email
-import http.client
 import re
 import runpy
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +17,12 @@ import pytest
 from streamkit import StreamingResponse
 from streamkit.errors import SourceError
 from streamkit.objectstore import ObjectStoreSource
-from streamkit.pagecache import READ_SIZE
-from streamkit.sender import StreamOutcome
+from streamkit.outcome import StreamOutcome
 from streamkit.testing import FetchedResponse, check_source, fetch, stream
-from tests.server import wait_for
+from tests.s3 import S3, serving_s3
 
 obstore = pytest.importorskip("obstore", reason="obstore is not installed")
-from obstore.exceptions import GenericError  # noqa: E402
-from obstore.store import HTTPStore, LocalStore, MemoryStore, S3Store  # noqa: E402
+from obstore.store import LocalStore, MemoryStore, S3Store  # noqa: E402
 
 pytestmark = pytest.mark.anyio
 
@@ -45,64 +36,10 @@ NAME = "films/ü #1 100%.mp4"
 OLD = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
-@dataclass
-class S3:
-    """moto's S3 on a loopback port, and what has been asked of it."""
-
-    url: str
-    log: list[dict[str, str]]
-
-    def store(self) -> Any:
-        return S3Store(
-            "films",
-            endpoint=self.url,
-            region="us-east-1",
-            access_key_id="nobody",
-            secret_access_key="nothing",
-            client_options={"allow_http": True},
-        )
-
-    def asked(self, field: str, method: str = "GET") -> list[str]:
-        """A header of each request, "" where it was not sent."""
-        return [entry.get(field, "") for entry in self.log if entry["REQUEST_METHOD"] == method]
-
-
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[S3]:
-    pytest.importorskip("moto", reason="moto is not installed")
-    moto = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
-    class Quiet(WSGIRequestHandler):
-        def log(self, *_: object) -> None:
-            pass
-
-    backend = moto.DomainDispatcherApplication(moto.create_backend_app)
-    log: list[dict[str, str]] = []
-
-    def recorded(environ: dict[str, Any], start_response: Any) -> Any:
-        log.append({key: value for key, value in environ.items() if isinstance(value, str)})
-        return backend(environ, start_response)
-
-    server = make_server("127.0.0.1", 0, recorded, threaded=True, request_handler=Quiet)
-    with running(server):
-        connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
-        connection.request("PUT", "/films")
-        assert connection.getresponse().status == 200
-        connection.close()
-        yield S3(f"http://127.0.0.1:{server.server_port}", log)
-
-
-@contextmanager
-def running(server: Any) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving_s3() as s3:
+        yield s3
 
 
 @pytest.fixture
@@ -242,6 +179,89 @@ async def test_what_is_given_goes_before_what_the_store_says(store: Any) -> None
     assert response.headers["content-type"] == "video/webm"
 
 
+ATTRIBUTES = {
+    "Content-Type": "text/css",
+    "Cache-Control": "max-age=60",
+    "Content-Disposition": 'attachment; filename="film.css"',
+    "Content-Encoding": "gzip",
+    "Content-Language": "en",
+}
+
+
+@pytest.fixture(params=["memory", "s3"])
+def described(request: pytest.FixtureRequest) -> Any:
+    """Each kind of store that keeps headers, with an object that has them all."""
+    store = MemoryStore() if request.param == "memory" else request.getfixturevalue("s3").store()
+    obstore.put(store, NAME, DATA, attributes=ATTRIBUTES | {"colour": "red"})
+    return store
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "kept"),
+    [
+        pytest.param({}, 200, set(ATTRIBUTES), id="whole"),
+        pytest.param({"range": "bytes=0-3"}, 206, set(ATTRIBUTES), id="a range"),
+        pytest.param({"if_none_match": "*"}, 304, {"Cache-Control"}, id="not modified"),
+    ],
+)
+async def test_what_is_stored_with_an_object_is_sent_with_it(
+    described: Any, asked: dict[str, str], status: int, kept: set[str]
+) -> None:
+    response = await get(described, **asked)
+
+    assert response.status == status
+    sent = {name: response.headers.get(name.lower()) for name in ATTRIBUTES}
+    assert sent == {name: value if name in kept else None for name, value in ATTRIBUTES.items()}
+    assert "colour" not in response.headers
+
+
+async def test_headers_of_the_response_go_before_those_that_are_stored(described: Any) -> None:
+    response = StreamingResponse(
+        ObjectStoreSource(described, NAME),
+        media_type="text/plain",
+        filename="other.txt",
+        headers={"Cache-Control": "no-store"},
+    )
+
+    answer = await fetch(response)
+
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers["content-disposition"] == 'attachment; filename="other.txt"'
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "sent"),
+    [
+        pytest.param("Content-Encoding", "gzip, aws-chunked", "gzip", id="of the upload, after"),
+        pytest.param("Content-Encoding", "aws-chunked", None, id="of the upload alone"),
+        pytest.param("Content-Disposition", "inline; filename=\u65e5", None, id="beyond a header"),
+        pytest.param("Content-Type", "text/css\nX: y", None, id="more than one line"),
+        pytest.param("Cache-Control", "", None, id="nothing"),
+    ],
+)
+async def test_what_no_header_can_carry_is_left_out(
+    name: str, stored: str, sent: str | None
+) -> None:
+    store = MemoryStore()
+    obstore.put(store, NAME, DATA, attributes={name: stored})
+
+    response = await get(store)
+
+    assert (response.status, response.body) == (200, DATA)
+    assert response.headers.get(name.lower()) == sent
+
+
+async def test_validators_of_an_object_can_be_switched_off(store: Any) -> None:
+    source = ObjectStoreSource(store, NAME, etag=False, last_modified=False)
+
+    response = await fetch(StreamingResponse(source))
+
+    assert not {"etag", "last-modified"} & {*response.headers}
+    assert response.body == DATA
+
+
 @pytest.mark.parametrize("name", ["none", "films", "../films", "\0"])
 async def test_a_missing_object_is_not_found_before_the_status_line(store: Any, name: str) -> None:
     async with stream(
@@ -361,185 +381,7 @@ async def test_an_object_deleted_between_two_ranges_cuts_the_body(store: Any) ->
     assert isinstance(answer.error, FileNotFoundError)
 
 
-# a server of few words, which says, breaks off and waits as told
-
-
-@dataclass
-class Origin:
-    """What a plain HTTP server does; it never heeds If-Match."""
-
-    url: str = ""
-    headers: dict[str, str] = field(default_factory=lambda: {"ETag": '"1"'})
-    # Bytes after which each body stops: the connection is closed, or stalls until `release`.
-    stop_after: int = SIZE
-    stalls: bool = False
-    endless: bool = False
-    release: threading.Event = field(default_factory=threading.Event)
-    left: threading.Event = field(default_factory=threading.Event)
-    ranges: list[str] = field(default_factory=list)
-    on_get: Callable[[int], object] = lambda number: None
-
-    def store(self, **options: Any) -> Any:
-        # As if the retries that the store makes by itself were used up.
-        retries = {"max_retries": 0, "retry_timeout": timedelta(0)}
-        client = {"allow_http": True, **options}
-        return HTTPStore.from_url(self.url, client_options=client, retry_config=retries)
-
-
-class OriginHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    origin: Origin
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        origin = self.origin
-        origin.ranges.append(self.headers.get("Range", ""))
-        origin.on_get(len(origin.ranges))
-        span = self.answer()
-        try:
-            self.wfile.write(DATA[span][: origin.stop_after])
-            if origin.stalls:
-                origin.release.wait(20)
-            while origin.endless:
-                self.wfile.write(bytes(65536))
-        except OSError:
-            origin.left.set()
-        if origin.stop_after < SIZE or origin.endless:
-            self.close_connection = True
-
-    def answer(self) -> slice:
-        span = slice(0, SIZE)
-        if asked := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
-            span = slice(int(asked[1]), int(asked[2]) + 1)
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {span.start}-{span.stop - 1}/{SIZE}")
-        else:
-            self.send_response(200)
-        length = span.stop - span.start
-        self.send_header("Content-Length", str(1 << 40 if self.origin.endless else length))
-        for name, value in self.origin.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        return span
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    handler = type("Handler", (OriginHandler,), {"origin": Origin()})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    origin: Origin = handler.origin  # type: ignore[attr-defined]
-    origin.url = f"http://127.0.0.1:{server.server_port}"
-    with running(server):
-        yield origin
-        origin.release.set()
-        origin.endless = False
-
-
-@pytest.mark.parametrize(
-    ("headers", "etag"),
-    [
-        ({}, None),
-        ({"ETag": "bare"}, '"bare"'),
-        ({"ETag": 'W/"1"', "Last-Modified": "Sat, 03 Feb 2001 04:05:06 GMT"}, 'W/"1"'),
-        ({"Last-Modified": "Sat, 03 Feb 2001 04:05:06 GMT"}, None),
-    ],
-)
-async def test_what_the_server_does_not_say_is_not_said(
-    origin: Origin, headers: dict[str, str], etag: str | None
-) -> None:
-    origin.headers = headers
-
-    response = await get(origin.store(), range="bytes=5-9")
-
-    assert (response.status, response.body) == (206, DATA[5:10])
-    assert response.headers.get("etag") == etag
-    assert response.headers.get("last-modified") == headers.get("Last-Modified")
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ({"ETag": '"1"'}, {"ETag": '"2"'}),
-        ({"ETag": '"1"'}, {}),
-        ({"ETag": 'W/"1"'}, {"ETag": 'W/"2"'}),
-        (
-            {"Last-Modified": "Sat, 03 Feb 2001 04:05:06 GMT"},
-            {"Last-Modified": "Sat, 03 Feb 2001 04:05:07 GMT"},
-        ),
-    ],
-)
-async def test_a_change_is_seen_where_the_server_does_not_heed_if_match(
-    origin: Origin, before: dict[str, str], after: dict[str, str]
-) -> None:
-    origin.headers = before
-    origin.on_get = lambda number: number == 2 and setattr(origin, "headers", after)
-
-    response = await get(origin.store(), range="bytes=0-9,600000-699999")
-
-    assert (response.status, response.complete) == (206, False)
-    assert isinstance(response.error, SourceError)
-
-
-async def test_a_request_that_breaks_off_is_taken_up_where_it_stood(origin: Origin) -> None:
-    origin.stop_after = 2 * READ_SIZE + 1000
-
-    response = await get(origin.store())
-
-    assert (response.body, response.complete) == (DATA, True)
-    first, *others = origin.ranges
-    starts = [int(asked.removeprefix("bytes=").removesuffix(f"-{SIZE - 1}")) for asked in others]
-    assert first == ""
-    assert len(starts) > 1
-    assert all(late - early >= READ_SIZE for early, late in pairwise([0, *starts]))
-
-
-async def test_a_request_outlives_the_timeout_of_the_store_while_the_client_is_slow(
-    origin: Origin,
-) -> None:
-    origin.stop_after, origin.stalls = 3 * READ_SIZE, True
-
-    response = await get(origin.store(timeout=timedelta(seconds=0.5)))
-
-    assert (response.body, response.complete) == (DATA, True)
-    assert len(origin.ranges) > 1
-
-
-async def test_a_change_while_a_request_is_taken_up_again_cuts_the_body(origin: Origin) -> None:
-    origin.stop_after = 2 * READ_SIZE
-    origin.on_get = lambda number: number == 2 and origin.headers.update(ETag='"2"')
-
-    response = await get(origin.store())
-
-    assert (response.status, response.complete) == (200, False)
-    assert READ_SIZE <= len(response.body) <= 2 * READ_SIZE
-    assert DATA.startswith(response.body)
-    assert isinstance(response.error, SourceError)
-
-
-async def test_a_request_that_brings_nothing_is_not_repeated(origin: Origin) -> None:
-    origin.stop_after = 0
-
-    with pytest.raises(GenericError):
-        await get(origin.store())
-    assert origin.ranges == [""]
-
-
-async def test_chunks_are_sent_before_the_object_has_arrived(origin: Origin) -> None:
-    origin.stop_after, origin.stalls = READ_SIZE, True
-
-    async with stream(StreamingResponse(ObjectStoreSource(origin.store(), NAME))) as client:
-        with anyio.fail_after(5):
-            assert await anext(client) == DATA[:READ_SIZE]
-        await client.disconnect()
-        origin.release.set()
-
-
-# clients that leave
+# the client, the extra
 
 
 async def test_a_client_that_leaves_ends_the_response(store: Any) -> None:
@@ -547,80 +389,16 @@ async def test_a_client_that_leaves_ends_the_response(store: Any) -> None:
     response = StreamingResponse(ObjectStoreSource(store, NAME), on_close=outcomes.append)
 
     async with stream(response, read_ahead=0) as client:
-        await anext(client)
+        first = await anext(client)
         await client.disconnect()
         with anyio.fail_after(5):
             await client.wait_closed()
 
     assert client.error is None
-    assert [outcome.reason for outcome in outcomes] == ["disconnect"]
-
-
-async def test_a_client_that_leaves_ends_the_request_to_the_store(origin: Origin) -> None:
-    origin.endless = True
-    outcomes: list[StreamOutcome] = []
-    response = StreamingResponse(ObjectStoreSource(origin.store(), NAME), on_close=outcomes.append)
-
-    async with stream(response) as client:
-        await anext(client)
-        await client.disconnect()
-        with anyio.fail_after(5):
-            await client.wait_closed()
-
-    assert [outcome.reason for outcome in outcomes] == ["disconnect"]
-    await anyio.to_thread.run_sync(wait_for, origin.left.is_set, "the end of the request")
-
-
-async def test_a_client_that_leaves_does_not_wait_for_a_store_that_hangs(origin: Origin) -> None:
-    origin.stop_after, origin.stalls = READ_SIZE, True
-    outcomes: list[StreamOutcome] = []
-    response = StreamingResponse(ObjectStoreSource(origin.store(), NAME), on_close=outcomes.append)
-
-    async with stream(response) as client:
-        await anext(client)
-        await client.disconnect()
-        with anyio.fail_after(2):
-            await client.wait_closed()
-        assert not origin.release.is_set()
-        origin.release.set()
-
-    assert [(outcome.reason, outcome.error) for outcome in outcomes] == [("disconnect", None)]
-
-
-# the process
-
-
-# obstore's coroutines abort about every second run of this.
-EXITING = """
-import sys
-import anyio, obstore
-from obstore.store import MemoryStore
-from streamkit.objectstore import ObjectStoreSource
-
-async def main():
-    store = MemoryStore()
-    obstore.put(store, "film", bytes(1_000_000))
-    for _ in range(20):
-        source = ObjectStoreSource(store, "film")
-        size = (await source.info()).size
-        async for _ in source.read(0, size):
-            pass
-        await source.aclose()
-
-anyio.run(main, backend=sys.argv[1])
-"""
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_an_interpreter_that_exits_right_after_a_read_is_not_aborted(backend: str) -> None:
-    command = [sys.executable, "-c", EXITING, backend]
-    processes = [
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for _ in range(4)
+    assert [outcome.reason for outcome in outcomes] == [
+        # A store in memory gives the whole as one chunk.
+        "complete" if len(first) == SIZE else "disconnect"
     ]
-    for process in processes:
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, output
 
 
 def test_a_source_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-import tomllib
 from importlib import metadata, resources
 from pathlib import Path
 from textwrap import dedent
@@ -136,14 +135,15 @@ def test_the_package_is_typed() -> None:
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    version = metadata.version("streamkit")
-    assert version == getattr(streamkit, "__version__", version)
-    project = ROOT / "pyproject.toml"
-    if project.exists():
-        assert version == tomllib.loads(project.read_text("utf-8"))["project"]["version"]
-    changes = ROOT / "CHANGELOG.md"
-    if changes.exists():
-        assert f"## [{version}]" in changes.read_text("utf-8")
+    assert metadata.version("streamkit") == streamkit.__version__
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert f"## [{streamkit.__version__}]" in changes
+
+
+def test_the_command_prints_the_version() -> None:
+    command = [sys.executable, "-m", "streamkit", "--version"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout == f"streamkit {streamkit.__version__}\n"
 
 
 def test_importing_the_package_loads_nothing_that_is_optional() -> None:

@@ -11,7 +11,7 @@ class Blob(ByteSource):
 
     def __init__(self, database: str, row: int) -> None:
         self.database, self.row = database, row
-        self.connection = None
+        self.connection: sqlite3.Connection | None = None
 
     async def info(self) -> SourceInfo:
         size = await run_sync(self._open)

@@ -17,6 +17,7 @@ class PreviewStreamingResponse(MP4StreamingResponse):
 @app.get("/preview.mp4", response_class=PreviewStreamingResponse)
 def preview():
     with subprocess.Popen(COMMAND.split(), stdout=subprocess.PIPE) as ffmpeg:
+        assert ffmpeg.stdout
         try:
             yield from file_chunks(ffmpeg.stdout)
             if ffmpeg.wait() != 0:

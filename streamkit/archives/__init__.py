@@ -1,9 +1,14 @@
 """Archives made while they are sent: zip and tar, from members whose content streams.
 
-    member.py    ZipMember: a name that is safe to unpack, and its content
+    member.py    ZipMember, also called Member: a name that is safe to unpack, and its content
+    names.py     which names can be unpacked, alone and together
+    folder.py    the files of a folder, without following a link out of it
     reading.py   a content, whatever its kind, as chunks on the archive's thread
     writers.py   ZipWriter, TarWriter: members to bytes, over zipfile and tarfile
-    feed.py      the iterable that a producer drives, and who closes what
+    feed.py      the iterable that is driven, and who closes what
+    measure.py   the length of an archive, by the same writers over contents that aren't read
+    ranges.py    ArchiveSource: an archive of known length, read from the middle
+    checksums.py CRCs of files, remembered
 
 The archive is written in the bursts of one `ThreadProducer`, so that a slow client holds no
 thread; async contents are driven by tasks of their own and handed to that thread.
@@ -11,36 +16,65 @@ thread; async contents are driven by tasks of their own and handed to that threa
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
 
 from starlette.background import BackgroundTask
 
 from streamkit.archives.feed import archive_of
-from streamkit.archives.member import ZipMember
-from streamkit.archives.writers import TarWriter, Writer, ZipWriter
+from streamkit.archives.member import Member, ZipMember
+from streamkit.archives.names import Duplicates, NameChecker, Names
+from streamkit.archives.ranges import ArchiveSource
+from streamkit.archives.writers import TarWriter, Writer, ZipWriter, check_level
+from streamkit.body.of import close_abandoned
+from streamkit.declare import Option, one_of
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
-__all__ = ["TARStreamingResponse", "ZIPStreamingResponse", "ZipMember"]
+__all__ = ["Member", "TARStreamingResponse", "ZIPStreamingResponse", "ZipMember"]
 
 
 class ArchiveOptions(ResponseOptions, total=False):
-    """The keyword arguments of a response, to hand them on."""
+    """What archives add to the options of every response."""
 
-    filename: str | None
-    content_disposition_type: str
-    etag: str | None
-    last_modified: datetime | None
-    on_close: OnClose | None
+    names: Annotated[
+        Names,
+        Option(
+            "portable",
+            one_of("portable", "posix"),
+            text="Which names are taken: those that every system can unpack, or all of Linux.",
+        ),
+    ]
+    duplicates: Annotated[
+        Duplicates,
+        Option(
+            "error",
+            one_of("error", "rename"),
+            text="Whether two members of one name are an error, or the second gets a number.",
+        ),
+    ]
+
+
+class ZIPOptions(ArchiveOptions, total=False):
+    """What zip archives add to the options of every archive."""
+
+    compress_level: Annotated[
+        int,
+        Option(4, check_level, text="zlib's level, from 1 (fast) to 9 (small)."),
+    ]
 
 
 class _ArchiveResponse(StreamingResponse):
     """Takes members, and everything that the plain class takes."""
 
+    options: ClassVar[type] = ArchiveOptions
     # Four chunks: with room for one, the thread is given back after each, at half of the speed.
     max_buffer = 262144
+    names: Names
+    duplicates: Duplicates
 
     def __init__(
         self,
@@ -49,15 +83,51 @@ class _ArchiveResponse(StreamingResponse):
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,
         background: BackgroundTask | None = None,
+        *,
+        filename: str | None = None,
+        content_disposition_type: str = "attachment",
+        etag: str | None = None,
+        last_modified: datetime | None = None,
+        on_close: OnClose | None = None,
         **options: Unpack[ArchiveOptions],
     ) -> None:
-        taken = archive_of(
+        try:
+            # Before the content is taken: a wrong option leaves all of it here, to be closed.
+            self._configure(options)
+            archive = self._archive_of(content)
+        except BaseException:
+            _close_given(content)
+            raise
+        super().__init__(
+            archive,
+            status_code,
+            headers,
+            media_type,
+            background,
+            filename=filename,
+            content_disposition_type=content_disposition_type,
+            etag=etag,
+            last_modified=last_modified,
+            on_close=on_close,
+        )
+        if isinstance(archive, ArchiveSource) and not archive.is_repeatable:
+            # A part of another response would have other times in its headers.
+            self.headers.setdefault("accept-ranges", "none")
+
+    def _archive_of(self, content: Any) -> Any:
+        checker = NameChecker(self.names, self.duplicates)
+
+        def admit(member: ZipMember) -> ZipMember:
+            name = checker.admit(member.name)
+            return member if name == member.name else replace(member, name=name)
+
+        return archive_of(
             content,
             self._make_writer,
-            thread_affine=options.get("thread_affine", self.thread_affine),
+            admit,
+            thread_affine=self.thread_affine,
             owner=type(self).__name__,
         )
-        super().__init__(taken, status_code, headers, media_type, background, **options)
 
     @abstractmethod
     def _make_writer(self) -> Writer: ...
@@ -83,12 +153,28 @@ class ZIPStreamingResponse(_ArchiveResponse):
     whole bytes, a seekable binary file; else it is deflated at level 0, which costs 5 bytes
     in 64 KiB.
 
-    `compress_level` (4): zlib's, 1 to 9, also a keyword argument. 4 makes 4 to 8 % more of text
-    than zlib's usual 6, in 40 to 70 % of the time. `max_buffer` is 262144 bytes here.
+    A list in which nothing is compressed, and all is paths, whole bytes, directories and links,
+    has a `Content-Length`. If each member has a time, it has an `ETag` too and answers ranges;
+    members whose time is now turn them off. A range that reaches the directory at the end needs
+    the CRC of each file; those of 10,000 are remembered. `SourceError` for a file that changes.
 
-    Raises `TypeError` for chunks among members, `ValueError` for a name that comes twice: at
+    Class attributes, each a keyword argument as well:
+
+    * `compress_level` (4): zlib's, 1 to 9. 4 makes 4 to 8 % more of text than zlib's usual 6, in
+      40 to 70 % of the time.
+    * `names` ("portable"): which names are taken. "portable" refuses what can't be unpacked, or is
+      something else, on Windows or macOS: `CON`, `x.`, `f.txt:ads`, characters that turn the
+      reading direction, a part above 255 bytes, two names that differ only by case or Unicode
+      normal form. "posix" takes what Linux does. Both refuse two members of one name, and one name
+      for a file and a directory, such as `a` and `a/b`.
+    * `duplicates` ("error"): "rename" writes the second of such names as `a (2).txt`.
+    * `max_buffer` is 262144 bytes here.
+
+    Raises `TypeError` for chunks among members, `ValueError` for names that are refused: at
     construction for a list, else while it is sent, when any exception cuts the connection before
-    the archive's end, so that no client takes a part for the whole.
+    the archive's end, so that no client takes a part for the whole. `TypeError` and `ValueError`
+    for a wrong option, which are raised where a class is declared too; all that was given is
+    closed then.
 
         @app.get("/export.zip")
         def export():
@@ -97,22 +183,26 @@ class ZIPStreamingResponse(_ArchiveResponse):
     """
 
     media_type = "application/zip"
-    compress_level: int = 4
+    options: ClassVar[type] = ZIPOptions
+    compress_level: int
 
-    def __init__(
-        self,
-        content: Any,
-        status_code: int = 200,
-        headers: Mapping[str, str] | None = None,
-        media_type: str | None = None,
-        background: BackgroundTask | None = None,
-        *,
-        compress_level: int | None = None,
-        **options: Unpack[ArchiveOptions],
-    ) -> None:
-        if compress_level is not None:
-            self.compress_level = compress_level
-        super().__init__(content, status_code, headers, media_type, background, **options)
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            content: Any,
+            status_code: int = 200,
+            headers: Mapping[str, str] | None = None,
+            media_type: str | None = None,
+            background: BackgroundTask | None = None,
+            *,
+            filename: str | None = None,
+            content_disposition_type: str = "attachment",
+            etag: str | None = None,
+            last_modified: datetime | None = None,
+            on_close: OnClose | None = None,
+            **options: Unpack[ZIPOptions],
+        ) -> None: ...
 
     def _make_writer(self) -> Writer:
         return ZipWriter(self.compress_level)
@@ -121,13 +211,14 @@ class ZIPStreamingResponse(_ArchiveResponse):
 class TARStreamingResponse(_ArchiveResponse):
     """Streams a tar archive, `application/x-tar`, made from `ZipMember`s as it is sent.
 
-    Takes and closes what `ZIPStreamingResponse` does, and raises the same. The format is POSIX
-    pax (IEEE Std 1003.1), with names in UTF-8 of any length and members of any size; `compress`
-    means nothing here.
+    Takes and closes what `ZIPStreamingResponse` does, has its options `names` and `duplicates`,
+    and raises the same. The format is POSIX pax (IEEE Std 1003.1), with names in UTF-8 of any
+    length and members of any size; `compress` means nothing here.
 
     A tar header tells the size before the content. Paths, whole bytes and seekable binary files
     know theirs; every other content is first written to a temporary file, of which 1 MiB stays
-    in memory, and sent when it is at its end.
+    in memory, and sent when it is at its end. A list of paths, whole bytes, directories and links
+    has a `Content-Length`, validators and ranges as a zip has; a range reads no more than itself.
 
         @app.get("/films.tar")
         def films():
@@ -138,3 +229,16 @@ class TARStreamingResponse(_ArchiveResponse):
 
     def _make_writer(self) -> Writer:
         return TarWriter()
+
+
+def _close_given(content: Any) -> None:
+    """Close all that a response was given which could not be made."""
+    listed = isinstance(content, Collection) and not isinstance(content, str | bytes | Mapping)
+    members = [item for item in content if isinstance(item, ZipMember)] if listed else []
+    if isinstance(content, ZipMember):
+        members = [content]
+    if not members:
+        close_abandoned(content)
+    for member in members:
+        if not isinstance(member.content, str | bytes | os.PathLike | None):
+            close_abandoned(member.content)

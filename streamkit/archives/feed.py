@@ -20,7 +20,9 @@ from collections.abc import (
 from contextlib import aclosing
 from typing import Any, NoReturn
 
+from streamkit.archives.measure import is_measurable
 from streamkit.archives.member import ZipMember
+from streamkit.archives.ranges import ArchiveSource
 from streamkit.archives.reading import WHOLE, Tasks, close_all, close_contents, open_reader
 from streamkit.archives.writers import Writer
 from streamkit.body.base import Coding
@@ -34,14 +36,22 @@ END = object()
 
 
 def archive_of(
-    content: Any, make_writer: Callable[[], Writer], *, thread_affine: bool, owner: str
+    content: Any,
+    make_writer: Callable[[], Writer],
+    admit: Callable[[ZipMember], ZipMember],
+    *,
+    thread_affine: bool,
+    owner: str,
 ) -> Any:
-    """A `Stream` of the archive, or the content itself if it can't be one of members."""
+    """A `Stream` of the archive, or the content itself if it can't be one of members.
+
+    An `ArchiveSource` for a list whose archive has a length that can be known.
+    """
     if isinstance(content, ZipMember):
         raise TypeError(f"{owner} takes an iterable of members; put a single one into a list")
     if _is_ready(content):
         return content
-    archive = _Archive(make_writer(), thread_affine, owner)
+    archive = _Archive(make_writer(), admit, thread_affine, owner)
     if isinstance(content, AsyncIterable):
         return _AsyncFeed(content, archive)
     if not isinstance(content, Collection):
@@ -49,11 +59,13 @@ def archive_of(
     members = list(content)
     if members and not any(isinstance(member, ZipMember) for member in members):
         return content
-    names: set[str] = set()
     for member in members:
         if not isinstance(member, ZipMember):
             _refuse_mix(member, owner)
-        _check_new(member.name, names)
+    members = [admit(member) for member in members]
+    archive.admit = _admitted
+    if is_measurable(members, archive.writer):
+        return ArchiveSource(members, make_writer)
     return archive.listed(members)
 
 
@@ -74,23 +86,24 @@ def _refuse_mix(item: object, owner: str) -> NoReturn:
     )
 
 
-def _check_new(name: str, names: set[str]) -> None:
-    if name in names:
-        raise ValueError(
-            f"the archive has a member {name!r} already; give each member a name of its own, "
-            f"because readers keep only one of two"
-        )
-    names.add(name)
+def _admitted(member: ZipMember) -> ZipMember:
+    return member
 
 
 class _Archive:
     """What the feeds of one archive share, one at a time."""
 
-    def __init__(self, writer: Writer, thread_affine: bool, owner: str) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        admit: Callable[[ZipMember], ZipMember],
+        thread_affine: bool,
+        owner: str,
+    ) -> None:
         self.writer = writer
+        self.admit = admit
         self.thread_affine = thread_affine
         self.owner = owner
-        self.names: set[str] = set()
 
     def stream(self, members: Iterable[Any]) -> Stream[bytes]:
         """A stream of the whole archive."""
@@ -169,7 +182,7 @@ class _Feed:
     def _member(self, member: ZipMember) -> Iterator[bytes]:
         writer, tasks = self._archive.writer, self._tasks
         try:
-            _check_new(member.name, self._archive.names)
+            member = self._archive.admit(member)
         except ValueError:
             close_contents([member.content], tasks)
             raise

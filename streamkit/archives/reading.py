@@ -15,7 +15,7 @@ from streamkit.body.source import WholeSource
 from streamkit.closing import close_sync
 from streamkit.encoders.text import TextEncoder
 from streamkit.errors import StreamStopped
-from streamkit.iterate import ThreadIterator
+from streamkit.iterate import Stream, ThreadIterator
 from streamkit.sources import ByteSource
 from streamkit.threads import current_burst
 
@@ -44,10 +44,13 @@ class Tasks:
 
         A stop of the archive reaches it there.
         """
-        opened = open_content(content, thread_affine=False, owner="ZipMember")
+        if isinstance(content, Stream):
+            # Driven by itself: it knows its limiter, and how far it may be ahead.
+            return ThreadIterator(content, Coding())
+        opened: Any = open_content(content, thread_affine=False, owner="ZipMember")
         if isinstance(opened, ByteSource):
             opened = WholeSource(opened)
-        return ThreadIterator(opened, Coding())  # type: ignore[arg-type]
+        return ThreadIterator(opened, Coding())
 
     def check(self) -> None:
         """Leave a loop that gives no chunks; on the archive's thread."""
@@ -155,7 +158,8 @@ def open_reader(content: Any, tasks: Tasks) -> Reader:
 
 def check_content(content: Any, owner: str) -> None:
     """`TypeError`, in the words of `owner`, for what can't be streamed."""
-    if not isinstance(content, WHOLE):
+    # A stream can be opened once, which is left to the archive.
+    if not isinstance(content, (*WHOLE, Stream)):
         open_content(content, thread_affine=False, owner=owner)
 
 

@@ -1,4 +1,4 @@
-"""Members to the bytes of an archive: one writer for each archive, and what they share.
+"""Members to the bytes of an archive: `ZipWriter` and `TarWriter`, one for each archive.
 
 They are generators over the stdlib's own headers. `zipfile.ZipFile` itself would write Zip64
 descriptors from 2 GiB on, refuse more where it can't know the size, leave stored entries that
@@ -8,6 +8,7 @@ can't be read from a pipe, and end the archive properly when a member has failed
 from __future__ import annotations
 
 import io
+import os
 import stat
 import struct
 import tarfile
@@ -22,22 +23,45 @@ from typing import Protocol
 from streamkit.archives.member import ZipMember
 from streamkit.archives.reading import CHUNK, FileReader, Reader, Tasks
 
-__all__ = ["TarWriter", "Writer", "ZipWriter"]
+__all__ = ["Hole", "TarWriter", "Writer", "ZipWriter", "check_level"]
 
 # Bytes of a spooled content that stay in memory.
 SPOOLED = 1 << 20
 
 MAX_32 = 0xFFFFFFFF
-FILE_MODE = stat.S_IFREG | 0o644
-DIRECTORY_MODE = stat.S_IFDIR | 0o755
+FILE_MODE, DIRECTORY_MODE, LINK_MODE = 0o644, 0o755, 0o777
 DOS_DIRECTORY = 0x10
 UNIX = 3
 DESCRIBED = 0x08
 FIRST_TIME, LAST_TIME = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
 
 
+class Hole(bytes):
+    """Stands for `size` bytes of content that are counted, not read: see `measure.py`.
+
+    Only a content of known size gives one, as one of its chunks. It holds no bytes.
+    """
+
+    _size: int
+
+    def __new__(cls, size: int) -> Hole:
+        hole = super().__new__(cls)
+        hole._size = size
+        return hole
+
+    def __len__(self) -> int:
+        return self._size
+
+
 class Writer(Protocol):
     """Writes the members of one archive, one after the other."""
+
+    checks: bool
+    """Whether it tells the CRC of a content."""
+
+    def stores(self, member: ZipMember) -> bool:
+        """Whether a content of known size is written as it is."""
+        ...
 
     def add(self, member: ZipMember, content: Reader | None, tasks: Tasks) -> Iterator[bytes]:
         """The bytes of one member; `content` is None for a directory."""
@@ -55,24 +79,51 @@ def _seconds(member: ZipMember, content: Reader | None) -> float:
     return time.time() if known is None else known
 
 
+def _permissions(member: ZipMember) -> int:
+    if member.mode is not None:
+        return member.mode
+    if member.is_directory:
+        return DIRECTORY_MODE
+    # Elsewhere than on Unix the bits are made up.
+    if isinstance(member.content, os.PathLike) and os.name == "posix":
+        try:
+            return os.stat(member.content).st_mode & 0o777
+        except OSError:  # Opening it tells.
+            pass
+    return FILE_MODE
+
+
 def _changed(member: ZipMember) -> RuntimeError:
     return RuntimeError(
         f"the content of {member.name!r} changed while it was read; give the archive a copy"
     )
 
 
+def check_level(name: str, level: object) -> None:
+    """zlib's level, 1 to 9."""
+    if not isinstance(level, int) or isinstance(level, bool):
+        raise TypeError(
+            f"{name} must be an int from 1 to 9, got {type(level).__name__}: {level!r:.60}"
+        )
+    if not 1 <= level <= 9:
+        raise ValueError(
+            f"{name} must be 1 (fast) to 9 (small), got {level!r}; a member that is not to be "
+            f"compressed says so: ZipMember(..., compress=False)"
+        )
+
+
 class ZipWriter:
     """Zip, as in PKWARE's APPNOTE 6.3."""
 
+    checks = True
+
     def __init__(self, level: int) -> None:
-        if not isinstance(level, int) or not 1 <= level <= 9:
-            raise ValueError(
-                f"compress_level must be 1 (fast) to 9 (small), got {level!r}; a member that "
-                f"is not to be compressed says so: ZipMember(..., compress=False)"
-            )
         self._level = level
         self._infos: list[zipfile.ZipInfo] = []
         self._offset = 0
+
+    def stores(self, member: ZipMember) -> bool:
+        return member.is_directory or member.symlink or not member.compress
 
     def add(self, member: ZipMember, content: Reader | None, tasks: Tasks) -> Iterator[bytes]:
         info = _zip_info(member, _seconds(member, content))
@@ -87,7 +138,7 @@ class ZipWriter:
     ) -> Iterator[bytes]:
         if content is None:
             return iter([info.FileHeader(zip64=False)])
-        if member.compress:
+        if not self.stores(member):
             return _deflated(info, content, self._level)
         if content.size is None:
             # A reader of a pipe finds the end of what is deflated, never of what is stored.
@@ -109,9 +160,11 @@ def _zip_info(member: ZipMember, seconds: float) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(member.name, min(max(local, FIRST_TIME), LAST_TIME))
     info.CRC = 0
     info.create_system = UNIX
-    info.external_attr = FILE_MODE << 16
-    if member.is_directory:
-        info.external_attr = DIRECTORY_MODE << 16 | DOS_DIRECTORY
+    if member.symlink:
+        mode = stat.S_IFLNK | LINK_MODE
+    else:
+        mode = (stat.S_IFDIR if member.is_directory else stat.S_IFREG) | _permissions(member)
+    info.external_attr = mode << 16 | (DOS_DIRECTORY if member.is_directory else 0)
     if -(1 << 31) <= seconds < 1 << 31:
         # Info-ZIP's extended timestamp: the instant, which zip's local time does not tell.
         info.extra = struct.pack("<HHBl", 0x5455, 5, 1, int(seconds))
@@ -150,18 +203,31 @@ def _stored(
     info: zipfile.ZipInfo, member: ZipMember, content: Reader, tasks: Tasks
 ) -> Iterator[bytes]:
     """An entry whose CRC and sizes stand before it: the content is read twice."""
-    for chunk in content.chunks():
-        info.CRC = zlib.crc32(chunk, info.CRC)
-        info.file_size += len(chunk)
-        tasks.check()
+    info.CRC, info.file_size = _checksum(content, tasks)
     info.compress_size = info.file_size
     yield info.FileHeader(zip64=info.file_size > MAX_32)
-    crc = 0
+    crc, whole = 0, True
+    for chunk in content.chunks():
+        if isinstance(chunk, Hole):
+            whole = False
+        else:
+            crc = zlib.crc32(chunk, crc)
+        yield chunk
+    if whole and crc != info.CRC:
+        raise _changed(member)
+
+
+def _checksum(content: Reader, tasks: Tasks) -> tuple[int, int]:
+    """CRC and size; a content that is measured, or read in part, knows both."""
+    known: int | None = getattr(content, "crc32", None)
+    if known is not None:
+        return known, content.size or 0
+    crc = size = 0
     for chunk in content.chunks():
         crc = zlib.crc32(chunk, crc)
-        yield chunk
-    if crc != info.CRC:
-        raise _changed(member)
+        size += len(chunk)
+        tasks.check()
+    return crc, size
 
 
 class _DirectorySink(io.BytesIO):
@@ -181,8 +247,13 @@ class _DirectorySink(io.BytesIO):
 class TarWriter:
     """Tar, in the pax format of IEEE Std 1003.1."""
 
+    checks = False
+
     def __init__(self) -> None:
         self._offset = 0
+
+    def stores(self, member: ZipMember) -> bool:
+        return True
 
     def add(self, member: ZipMember, content: Reader | None, tasks: Tasks) -> Iterator[bytes]:
         for chunk in self._entry(member, content, tasks):
@@ -193,9 +264,12 @@ class TarWriter:
         info = tarfile.TarInfo(member.name.removesuffix("/"))
         # In whole seconds: a fraction takes another 1024 bytes of header.
         info.mtime = int(_seconds(member, content))
-        info.mode = 0o644
-        if content is None:
-            info.type, info.mode = tarfile.DIRTYPE, 0o755
+        info.mode = LINK_MODE if member.symlink else _permissions(member)
+        if member.is_directory:
+            info.type = tarfile.DIRTYPE
+        if member.symlink:
+            info.type, info.linkname = tarfile.SYMTYPE, member.content
+        if content is None or member.symlink:
             yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
         elif content.size is not None:
             yield from _sized(info, member, content)

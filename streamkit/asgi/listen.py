@@ -48,14 +48,19 @@ class Inbox:
         self._notify()
         return message
 
-    async def listen(self) -> None:
-        """Return when the client has left."""
+    async def listen(self) -> bool:
+        """Return when the client has left; False where the server can't tell."""
         while not self.disconnected:
-            if self._messages:
-                # The reader is slower than the client: one message is kept for it, no more.
-                await self._wait()
-            else:
-                await self._pull_or_wait()
+            try:
+                if self._messages:
+                    # The reader is slower than the client: one message is kept, no more.
+                    await self._wait()
+                else:
+                    await self._pull_or_wait()
+            except Exception:
+                logger.debug("receive() failed: disconnects go unnoticed", exc_info=True)
+                return False
+        return True
 
     async def _pull_or_wait(self) -> None:
         if self._pulling:
@@ -141,6 +146,4 @@ def _requests(thing: Any, depth: int) -> list[Request]:
     frame = getattr(thing, "ag_frame", None) or getattr(thing, "gi_frame", None)
     if frame is None or not depth:
         return []
-    return [
-        request for value in frame.f_locals.values() for request in _requests(value, depth - 1)
-    ]
+    return [request for value in frame.f_locals.values() for request in _requests(value, depth - 1)]

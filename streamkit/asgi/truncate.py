@@ -8,7 +8,7 @@ then cuts the connection. Three things stand against it, and each has an answer 
 * Middleware that catches whatever is raised, and finishes the body. `Honest`, around the whole
   app, refuses the last message of a response that failed.
 * A stalled client: the invalid messages wait behind what it does not read. After a second the
-  connection is dropped (HTTP/1), so that the body can't end cleanly later.
+  connection is dropped, if it is HTTP/1, so that the body can't end cleanly later.
 """
 
 from __future__ import annotations
@@ -93,27 +93,29 @@ def mark_failed(scope: Scope, error: BaseException) -> None:
         verdict.error = error
 
 
-async def truncate(scope: Scope, send: Send, error: BaseException) -> None:
+async def truncate(
+    scope: Scope, send: Send, error: BaseException, patience: float | None = None
+) -> None:
     """Send two invalid messages: a chunk that is none, and trailers that nobody announced.
 
     The chunk passes through relays to the server; the trailers help where something between
-    touches the chunk (GZipMiddleware) or passes over what isn't bytes (granian). Returns when
-    they were taken, or the client has left; what `send` says to them is ignored.
+    touches the chunk (GZipMiddleware) or passes over what isn't bytes (granian). Where a stalled
+    client keeps them waiting for `patience` seconds, its connection is dropped, if it is an
+    HTTP/1 connection that can be found. What `send` says to the messages is ignored.
     """
     mark_failed(scope, error)
+    patience = PATIENCE if patience is None else patience
     connections = {connection_of(scope)} if scope.get("http_version", "").startswith("1") else set()
     if scope.get("http_version") == "1.0":
         # Its bodies end with the connection: only a reset tells a cut from an end.
         reset_on_close(connections)
     poison = _Unsendable(error)
-    with anyio.move_on_after(PATIENCE) as scope_:
+    with anyio.move_on_after(patience) as waiting:
         await _send_invalid(send, poison)
-    if scope_.cancelled_caught and drop(connections):
+    if waiting.cancelled_caught and drop(connections):
         logger.warning("the connection of a stalled client was dropped: its response failed")
-        with anyio.move_on_after(PATIENCE):
+        with anyio.move_on_after(patience):
             await _send_invalid(send, poison)
-    elif scope_.cancelled_caught:
-        await _send_invalid(send, poison)
 
 
 async def _send_invalid(send: Send, poison: _Unsendable) -> None:

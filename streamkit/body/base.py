@@ -64,10 +64,10 @@ class Coding:
 
 
 def encode_first(coding: Coding, item: Any) -> Any:
-    """The chunk of the first item; nothing for a `ResponseStart`, which begins the response."""
+    """The chunk of the first item; `END` for a `ResponseStart`, which begins the response."""
     if coding.on_start is not None and isinstance(item, ResponseStart):
         coding.on_start(item)
-        return b""
+        return END
     return coding.encode(item)
 
 
@@ -97,7 +97,7 @@ class Body(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more comes and the content is closed; chunks may be left to take."""
+        """Whether the content is closed and all its chunks were taken."""
         ...
 
     error: BaseException | None
@@ -106,8 +106,8 @@ class Body(Protocol):
     def start(self, coding: Coding) -> None:
         """Begin; called at most once. A body that never starts is only closed."""
 
-    async def ready(self, most: int | None = None) -> list[Any]:
-        """All chunks that are ready, or the first `most`; waits only if there are none.
+    async def ready(self) -> list[Any]:
+        """All chunks that are ready; waits only if there are none. The first comes alone.
 
         An empty list says that the body is finished or was stopped.
         """
@@ -117,8 +117,13 @@ class Body(Protocol):
         """Run a `send`, unharmed by cancellations that belong to the content."""
         ...
 
-    def stop(self) -> None:
-        """Ask the content to end; returns at once. `aclose` waits for it."""
+    def stop(self) -> bool:
+        """Ask the content to end; returns at once. `aclose` waits for it.
+
+        Whether the task that waits in `ready` is to be cancelled as well: not so where it closes
+        the content already.
+        """
+        ...
 
     async def aclose(self) -> None:
         """Stop, and return when the content is closed and the body finished."""
@@ -136,15 +141,16 @@ class ReadyBody:
     def start(self, coding: Coding) -> None:
         pass
 
-    async def ready(self, most: int | None = None) -> list[Any]:
+    async def ready(self) -> list[Any]:
         chunks, self._chunks = self._chunks, []
         return chunks
 
     def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T]:
         return sending
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         self._chunks = []
+        return True
 
     async def aclose(self) -> None:
         self._chunks = []

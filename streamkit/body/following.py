@@ -50,8 +50,8 @@ async def _async_follow(iterator: AsyncIterator[T]) -> AsyncIterator[T]:
 async def cancel_at_yield(iterator: AsyncIterator[Any], cancellation: BaseException) -> Any:
     """Raise a cancellation where a generator waits at its `yield`; gives its next item.
 
-    `END` if there is none. A scope or timeout that is held around the `yield` then ends as it does anywhere else. What is
-    no generator can't be told, and the cancellation is raised here.
+    `END` if there is none. A scope or timeout that is held around the `yield` then ends as it does
+    anywhere else. What is no generator can't be told, and the cancellation is raised here.
     """
     athrow = getattr(iterator, "athrow", None)
     if athrow is None:

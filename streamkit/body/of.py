@@ -8,14 +8,18 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from inspect import isawaitable, iscoroutine, isfunction
 from typing import Any
 
+from starlette.datastructures import UploadFile
+
 from streamkit import loop
 from streamkit.adapters import async_file_chunks, file_chunks, is_async_file
 from streamkit.body.base import Body
+from streamkit.body.direct import DirectBody
 from streamkit.body.fastapi import unwrap
 from streamkit.body.pumped import PumpedBody
-from streamkit.body.source import WholeSource
+from streamkit.body.source import PlanContent, WholeSource
 from streamkit.body.stepped import SteppedBody
 from streamkit.body.threaded import ThreadedBody
+from streamkit.encoders.rows import refuse_table
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, is_seekable
 
 __all__ = ["Opened", "body_of", "close_abandoned", "open_content"]
@@ -46,6 +50,7 @@ def open_content(
     if is_file:
         file = _AsyncFileContent(content) if is_async_file(content) else _FileContent(content)
         return _driven(file, thread_affine)
+    refuse_table(content, owner)
     if isinstance(content, Mapping) or not isinstance(content, AsyncIterable | Iterable):
         raise _refusal(content, owner)
     return _driven(content, thread_affine)
@@ -65,12 +70,17 @@ def body_of(opened: Opened) -> Body:
     if isinstance(opened, ThreadedBody):
         return opened
     content = WholeSource(opened) if isinstance(opened, ByteSource) else opened
-    return PumpedBody(content) if loop.in_trio() else SteppedBody(content)
+    if not loop.in_trio():
+        return SteppedBody(content)
+    # trio parks a task as soon as it waits, so that content can't be driven by hand there.
+    return DirectBody(content) if isinstance(content, PlanContent) else PumpedBody(content)
 
 
 def _source_of(content: Any, charset: str) -> ByteSource | None:
     if isinstance(content, ByteSource):
         return content
+    if isinstance(content, UploadFile):
+        return FileSource(content)
     if isinstance(content, str):
         return BytesSource(content.encode(charset))
     if isinstance(content, bytes | bytearray | memoryview):

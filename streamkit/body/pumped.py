@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any
 
 import anyio
 
@@ -11,39 +11,23 @@ from streamkit import loop
 from streamkit.body.base import END, LOOP_SLICE, Coding, Pace, encode_first
 from streamkit.body.following import async_followed, cancel_at_yield
 from streamkit.body.queue import Queue, ThreadSignal
+from streamkit.body.queued import QueuedBody
 from streamkit.closing import close_async
 
 __all__ = ["PumpedBody"]
 
-T = TypeVar("T")
 
-
-class PumpedBody:
+class PumpedBody(QueuedBody):
     """Drives an async iterable in a task of its own."""
 
-    queue: Queue
     _task: loop.Task
     _room: loop.Signal
-    _signal: loop.Signal
 
     def __init__(self, content: AsyncIterable[Any]) -> None:
         self._content = content
         self._iterator: AsyncIterator[Any] | None = None
-        self._started = False
         self._pumping = False
         self._pace = Pace(LOOP_SLICE)
-
-    @property
-    def finished(self) -> bool:
-        return self._started and self.queue.finished
-
-    @property
-    def error(self) -> BaseException | None:
-        return self.queue.error
-
-    @property
-    def stopped(self) -> bool:
-        return self.queue.stopped
 
     def start(self, coding: Coding, reader: ThreadSignal | None = None) -> None:
         """Start the task; `reader` is the signal of a reader on a thread."""
@@ -58,38 +42,19 @@ class PumpedBody:
         self._coding = coding
         self._task = loop.spawn(self._run, self._close)
 
-    async def ready(self, most: int | None = None) -> list[Any]:
-        queue = self.queue
-        while queue.is_idle():
-            await self._signal.wait()
-        return queue.take(most)
-
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        return sending
-
-    def stop(self) -> None:
-        if not self._started:
-            return
-        self.queue.stop()
-        if self._pumping:
-            # Once: the content's own cleanup, which comes next, must be left to finish.
-            self._pumping = False
-            self._task.cancel()
+    def stop(self) -> bool:
+        if self._started:
+            self.queue.stop()
+            if self._pumping:
+                # Once: the content's own cleanup, which comes next, must be left to finish.
+                self._pumping = False
+                self._task.cancel()
+        return True
 
     def kill(self) -> None:
         """Cancel the content's cleanup too."""
         if self._started:
             self._task.kill()
-
-    async def aclose(self) -> None:
-        if not self._started:
-            self.start(Coding())
-        self.stop()
-        while not self.finished:
-            self.queue.take()
-            if self.queue.is_idle():
-                await self._signal.wait()
-        self.queue.take()
 
     async def _run(self) -> None:
         self._failure: BaseException | None = None
@@ -121,7 +86,7 @@ class PumpedBody:
         if item is END:
             queue.add_tail()
             return
-        if data := encode_first(self._coding, item):
+        if (data := encode_first(self._coding, item)) is not END:
             queue.add(data)
         while not await queue.afill(iterator, pace, self._goes_on):
             try:

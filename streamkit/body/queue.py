@@ -6,7 +6,7 @@ Instead each field has one writer, and each side sets its own flag before it rea
 side writes, so that one of the two always sees the other:
 
     producer    appends, then reads `reader_waiting`         sets `writer_waiting`, reads `_taken`
-    reader      sets `reader_waiting`, then reads the list   adds to `_taken`, reads `writer_waiting`
+    reader      sets `reader_waiting`, reads the list        adds to `_taken`, reads `writer_waiting`
     stop        sets `stopped`, `attention`, then reads `writer_waiting`
     finish      sets `error`, `finished`, then reads `reader_waiting`
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from streamkit.body.base import ITEM_WEIGHT, Coding, Pace, blame
@@ -38,13 +39,9 @@ class ThreadSignal:
 
     def set(self) -> None:
         """Wake the waiter."""
-        try:
+        # An error: it is set already, perhaps by another thread just now.
+        with suppress(RuntimeError):
             self._lock.release()
-        except RuntimeError:
-            # It is set already, perhaps by another thread just now.
-            pass
-
-    set_threadsafe = set
 
     def wait(self, timeout: float = -1) -> bool:
         """Block until set, and reset; False when `timeout` seconds passed instead."""
@@ -104,18 +101,19 @@ class Queue:
         coding, append = self._coding, self._items.append
         encode, measure = coding.encode, coding.measure
         exact, quick = coding.exact, coding.quick
-        added = 0
+        added, allowed = 0, self._allowed(pace)
         item: Any = None
         try:
             for item in items:
                 data = quick(item) if type(item) is exact else encode(item)
                 append(data)
                 added += measure(data) + ITEM_WEIGHT
-                if added >= pace.allowed or self.attention:
+                if added >= allowed or self.attention:
                     self._check(added)
                     added = 0
                     if not goes_on():
                         return False
+                    allowed = self._allowed(pace)
         except Exception as exc:
             raise blame(item, exc) from exc.__cause__
         self._added += added
@@ -128,18 +126,19 @@ class Queue:
         coding, append = self._coding, self._items.append
         encode, measure = coding.encode, coding.measure
         exact, quick = coding.exact, coding.quick
-        added = 0
+        added, allowed = 0, self._allowed(pace)
         item: Any = None
         try:
             async for item in items:
                 data = quick(item) if type(item) is exact else encode(item)
                 append(data)
                 added += measure(data) + ITEM_WEIGHT
-                if added >= pace.allowed or self.attention:
+                if added >= allowed or self.attention:
                     self._check(added)
                     added = 0
                     if not goes_on():
                         return False
+                    allowed = self._allowed(pace)
         except Exception as exc:
             raise blame(item, exc) from exc.__cause__
         self._added += added
@@ -154,6 +153,10 @@ class Queue:
         """Add what closes a whole body."""
         if tail := self._coding.finish():
             self.add(tail)
+
+    def _allowed(self, pace: Pace) -> int:
+        room = self._coding.max_buffer - self._added + self._taken
+        return min(pace.allowed, room)
 
     def _check(self, added: int) -> None:
         self._added += added
@@ -188,6 +191,11 @@ class Queue:
             self._wake_reader()
 
     # the reader's side
+
+    @property
+    def drained(self) -> bool:
+        """Whether it is finished and nothing is left to take."""
+        return self.finished and not self._items
 
     def is_idle(self) -> bool:
         """Whether nothing is there and more may come; the reader is then woken when it does."""

@@ -12,7 +12,15 @@ This rests on asyncio's task protocol: a coroutine yields None, or a future whos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+)
 from time import monotonic
 from types import coroutine
 from typing import Any, TypeVar
@@ -34,6 +42,17 @@ class _Mark:
 PAUSED = _Mark()
 # Nothing was yielded yet.
 NEW = _Mark()
+
+
+class _Done:
+    """What is awaited in place of what is done already."""
+
+    def __await__(self) -> Iterator[None]:  # type: ignore[override]
+        return NOTHING_LEFT
+
+
+NOTHING_LEFT: Iterator[None] = iter(())
+DONE: Any = _Done()
 
 
 class _CancelledAtYield(BaseException):
@@ -58,12 +77,16 @@ class SteppedBody:
         # The size of `_chunks`, as far as it was counted.
         self._gathered = 0
         self._is_first = True
+        # Whether the loop has its turn before the content goes on.
+        self._yields = False
         # What `_drive` yielded last, and was not waited for yet.
         self._trap: Any = NEW
         self._pace = Pace(LOOP_SLICE)
         self._abandoned = False
         # Whether the cancellation that `stop` stands for has reached the content.
         self._told_to_stop = False
+        # Whether the content is being closed, which is left alone.
+        self._closing = False
         self.stopped = False
         self.finished = False
         self.error = None
@@ -72,20 +95,36 @@ class SteppedBody:
         self._coding = coding
         self._driving = self._drive()
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         self.stopped = True
         # The next item makes it check.
         self._pace.allowed = 0
+        return not self._closing
 
     @coroutine
-    def ready(self, most: int | None = None) -> Generator[Any, Any, list[Any]]:
+    def ready(self) -> Generator[Any, Any, list[Any]]:
         if not self._chunks and not self.finished:
-            yield from self._step_until_ready()
+            trap = self._trap
+            if trap is None or isinstance(trap, _Mark):
+                yield from self._step_until_ready()
+            else:
+                # An item that comes alone passes here: the fewest steps.
+                self._trap = NEW
+                try:
+                    argument = yield trap
+                except BaseException as exc:
+                    self._trap = self._throw(exc)
+                else:
+                    pace = self._pace
+                    pace.allowed, pace.until = 1, 0.0
+                    try:
+                        self._trap = self._driving.send(argument)
+                    except StopIteration:
+                        self.finished = True
+                if self._trap is None or not (self._chunks or self.finished):
+                    yield from self._step_until_ready()
         chunks, self._chunks = self._chunks, []
         self._gathered = 0
-        if most is not None and len(chunks) > most:
-            self._chunks = chunks[most:]
-            del chunks[most:]
         return chunks
 
     def _step_until_ready(self) -> Generator[Any, Any, None]:
@@ -102,20 +141,44 @@ class SteppedBody:
         """Wait for what the content waits for, and take its next step."""
         driving, trap = self._driving, self._trap
         if isinstance(trap, _Mark):
+            if self._yields:
+                self._yields = False
+                if (yield from self._give_a_turn()):
+                    return self._trap
             return self._advance(driving.send, None)
         self._trap = NEW
         try:
             argument = yield trap
-        except GeneratorExit:
-            # The loop was closed under the task: nothing can be awaited any more.
-            self._abandoned = self.finished = True
-            driving.close()
-            raise
         except BaseException as exc:
-            self._told_to_stop = self.stopped
-            return self._advance(driving.throw, exc)
+            return self._throw(exc)
         self._pace.begin()
         return self._advance(driving.send, argument)
+
+    def _throw(self, exc: BaseException) -> Any:
+        if isinstance(exc, GeneratorExit):
+            # The loop was closed under the task: nothing can be awaited any more.
+            self._abandoned = self.finished = True
+            self._driving.close()
+            raise exc
+        self._told_to_stop = self.stopped
+        return self._advance(self._driving.throw, exc)
+
+    def _give_a_turn(self) -> Generator[Any, Any, bool]:
+        """Let the loop run between two batches; whether the content was cancelled meanwhile."""
+        try:
+            # Two turns: anyio cancels only who still waits when it looks, once a turn, and a task
+            # that this one wakes in each turn would never be found waiting.
+            yield None
+            yield None
+        except GeneratorExit:
+            self._abandoned = self.finished = True
+            self._driving.close()
+            raise
+        except asyncio.CancelledError as exc:
+            if not self.stopped:
+                self._cancel_content(exc)
+                return True
+        return False
 
     def _advance(self, step: Callable[[Any], Any], argument: Any) -> Any:
         try:
@@ -124,51 +187,63 @@ class SteppedBody:
             self.finished = True
             return NEW
 
-    @coroutine
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T | None]:
         """Run a `send`; a cancellation meanwhile is the content's, unless `stop` asked for it.
 
         A scope that the content holds around its `yield` (`asyncio.timeout`, a task group)
         cancels this task, which waits for the client just then. The task waits for a future of
         ours in place of the one of the `send`, so that only ours is cancelled.
         """
-        step: Callable[[Any], Any] = sending.send
-        argument: Any = None
+        try:
+            trap = sending.send(None)
+        except StopIteration:
+            # Nothing was waited for, as nearly always.
+            return DONE
+        return self._finish_sending(sending, trap)
+
+    @coroutine
+    def _finish_sending(
+        self, sending: Coroutine[Any, Any, T], trap: Any
+    ) -> Generator[Any, Any, T | None]:
         while True:
+            step: Callable[[Any], Any] = sending.send
+            argument: Any = None
+            try:
+                if trap is None:
+                    argument = yield None
+                else:
+                    yield from self._wait_for(trap)
+            except GeneratorExit:
+                sending.close()
+                raise
+            except asyncio.CancelledError as exc:
+                if self.stopped:
+                    if trap is not None:
+                        trap.cancel()
+                    self._told_to_stop = False
+                    step, argument = sending.throw, exc
+                else:
+                    self._cancel_content(exc)
             try:
                 trap = step(argument)
             except StopIteration as end:
                 value: T = end.value
                 return value
-            step, argument = sending.send, None
+
+    def _wait_for(self, trap: Any) -> Generator[Any, Any, None]:
+        trap._asyncio_future_blocking = False
+        while not trap.done():
+            waiter = trap.get_loop().create_future()
+            wake = _waker(waiter)
+            trap.add_done_callback(wake)
             try:
-                if trap is None:
-                    argument = yield None
-                    continue
-                trap._asyncio_future_blocking = False
-                while not trap.done():
-                    waiter = trap.get_loop().create_future()
-                    wake = _waker(waiter)
-                    trap.add_done_callback(wake)
-                    try:
-                        yield from waiter
-                    except asyncio.CancelledError as exc:
-                        if self.stopped:
-                            raise
-                        self._cancel_content(exc)
-                    finally:
-                        trap.remove_done_callback(wake)
-            except GeneratorExit:
-                sending.close()
-                raise
+                yield from waiter
             except asyncio.CancelledError as exc:
-                if not self.stopped:
-                    self._cancel_content(exc)
-                    continue
-                if trap is not None:
-                    trap.cancel()
-                self._told_to_stop = False
-                step, argument = sending.throw, exc
+                if self.stopped:
+                    raise
+                self._cancel_content(exc)
+            finally:
+                trap.remove_done_callback(wake)
 
     def _cancel_content(self, exc: BaseException) -> None:
         """Deliver a cancellation to the content, which waits at its `yield` or for a future."""
@@ -194,7 +269,7 @@ class SteppedBody:
                 self.error = yield from close_async(self._content).__await__()
                 self.finished = True
             return
-        if not (self.finished or self._told_to_stop):
+        if not (self.finished or self._told_to_stop or self._closing):
             self._told_to_stop = True
             # At a pause it finds `stopped`; where it waits, it is cancelled.
             self._cancel_wait()
@@ -219,6 +294,7 @@ class SteppedBody:
             # That it was cancelled, as `stop` asked for, is no failure.
             asked = self.stopped and isinstance(exc, asyncio.CancelledError)
             self.error = None if asked else exc
+        self._closing = True
         closing = await close_async(self._iterator, self._content)
         self.error = self.error or closing
 
@@ -229,12 +305,12 @@ class SteppedBody:
         exact, quick = coding.exact, coding.quick
         self._iterator = iterator = async_followed(aiter(self._content))
         item = await anext(iterator, END)
-        data = b"" if item is END else encode_first(coding, item)
+        data = END if item is END else encode_first(coding, item)
         added = 0
         try:
             while item is not END:
                 try:
-                    if data:
+                    if data is not END and data:
                         self._chunks.append(data)
                         if await self._pause_if_complete(measure(data) + ITEM_WEIGHT):
                             return
@@ -275,7 +351,8 @@ class SteppedBody:
             self._is_first = False
             return True
         assert self._coding is not None
-        return self._pace.is_over() or self._gathered >= self._coding.max_buffer
+        self._yields = self._pace.is_over() or self._gathered >= self._coding.max_buffer
+        return self._yields
 
 
 def _waker(waiter: asyncio.Future[None]) -> Callable[[object], None]:

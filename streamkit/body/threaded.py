@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextvars
 import io
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import anyio
 
@@ -14,13 +14,12 @@ from streamkit import loop
 from streamkit.body.base import END, Coding, Pace, encode_first
 from streamkit.body.following import followed
 from streamkit.body.queue import Queue, ThreadSignal
+from streamkit.body.queued import QueuedBody
 from streamkit.closing import close_sync
 from streamkit.errors import StreamStopped, ThreadTimeout
 from streamkit.threads import Burst, stream_limiter
 
 __all__ = ["ThreadedBody", "WrittenBody"]
-
-T = TypeVar("T")
 
 # Seconds that one content may keep its thread while others wait for one.
 THREAD_SLICE = 0.01
@@ -30,7 +29,7 @@ LINGER = 0.001
 CHECK_LOOP = 1.0
 
 
-class ThreadedBody:
+class ThreadedBody(QueuedBody):
     """Drives a sync iterable on worker threads.
 
     A burst keeps its thread while items flow: a hop takes longer than most items. It ends when
@@ -39,10 +38,8 @@ class ThreadedBody:
     With `thread_affine` there is one burst, which waits on its thread.
     """
 
-    queue: Queue
     _burst: Burst
     _coding: Coding
-    _signal: loop.Signal
     _room: loop.Signal
 
     def __init__(
@@ -62,19 +59,9 @@ class ThreadedBody:
         self._turn = threading.Lock()
         self._thread_room = ThreadSignal()
         self._lingers = False
-        self._is_first = True
         self._failure: BaseException | None = None
         self._pace = Pace(THREAD_SLICE)
-        self._started = False
         self.waits_for_thread = False
-
-    @property
-    def finished(self) -> bool:
-        return self._started and self.queue.finished
-
-    @property
-    def error(self) -> BaseException | None:
-        return self.queue.error
 
     def start(self, coding: Coding, reader: ThreadSignal | None = None) -> None:
         """Start the first burst."""
@@ -88,36 +75,16 @@ class ThreadedBody:
         )
         loop.spawn(self._run)
 
-    async def ready(self, most: int | None = None) -> list[Any]:
-        queue = self.queue
-        if self._is_first:
-            # The first chunk leaves alone: the client waits for it.
-            most = 1
-        while queue.is_idle():
-            await self._signal.wait()
-        self._is_first = False
-        return queue.take(most)
-
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        return sending
-
-    def stop(self) -> None:
+    def stop(self) -> bool:
         if self._started:
             self.queue.stop()
             self._burst.stop()
+        return True
 
     def kill(self) -> None:
-        """A thread can't be killed: it closes the content when it gets there."""
-
-    async def aclose(self) -> None:
-        if not self._started:
-            self.start(Coding())
-        self.stop()
-        while not self.finished:
-            self.queue.take()
-            if self.queue.is_idle():
-                await self._signal.wait()
-        self.queue.take()
+        """Cancel what the thread waits for; it closes the content when it gets there."""
+        if self._started:
+            self._burst.kill()
 
     async def _run(self) -> None:
         queue = self.queue
@@ -166,7 +133,7 @@ class ThreadedBody:
                 error = None
         closing: BaseException | None = None
         try:
-            closing = close_sync(self._iterator, self._content)
+            closing = close_sync(self._iterator, self._content, *self._burst.bridges)
         finally:
             if self.queue.stopped and closing is not None and _comes_of_stop(closing):
                 closing = None
@@ -174,15 +141,16 @@ class ThreadedBody:
 
     def _pump(self) -> bool:
         """Produce until the content is at its end (True) or the thread is to be given back."""
+        self._pace.begin()
+        self._pace.is_over()
         if self._iterator is None:
             self._iterator = followed(iter(self._content))
             first = next(self._iterator, END)
             if first is END:
                 self.queue.add_tail()
                 return True
-            if data := encode_first(self._coding, first):
+            if (data := encode_first(self._coding, first)) is not END:
                 self.queue.add(data)
-        self._pace.begin()
         if not self.queue.fill(self._iterator, self._pace, self._goes_on):
             return self.queue.stopped
         self.queue.add_tail()

@@ -17,7 +17,12 @@ T_contra = TypeVar("T_contra", contravariant=True)
 class Encoder(Protocol[T_contra]):
     """What a format has to offer.
 
-    An encoder may also have `keep_alive() -> bytes`, sent after `keep_alive` seconds of silence.
+    An encoder may also have:
+
+    * `keep_alive() -> bytes`: sent after `keep_alive` seconds of silence; called for each of them.
+    * `error(exc_type, detail) -> bytes`: the last frame of a body that is cut by an error.
+    * `between_frames`, a property: whether a frame of the format has ended and no other has begun
+      in all that was encoded, so that one of these may be put in. Without it that is always so.
 
         class Shout:
             def encode(self, item: str) -> bytes:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Number
-from operator import attrgetter, itemgetter
-from typing import Any, TypedDict, Unpack, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypedDict, Unpack, cast
 
-from pydantic import BaseModel
+from streamkit.encoders.charsets import Charset, find_charset
+from streamkit.encoders.csvrows import (
+    ERROR,
+    Fit,
+    Misfit,
+    Read,
+    named_reader,
+    names_of,
+    sequence_reader,
+)
+from streamkit.encoders.formulas import formula_guard
 
 __all__ = ["CSVDialect", "CSVEncoder"]
 
-Columns = tuple[Any, ...]
-Read = Callable[[Any], Sequence[object]]
+Guard = Callable[[Iterable[object]], Iterable[object]]
 Write = Callable[[Iterable[object]], bytes]
 
-_BOM = b"\xef\xbb\xbf"
 _BYTES_LIKE = frozenset({bytes, bytearray, memoryview})
-_FORMULA_STARTS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-_NEVER_FORMULAS = frozenset({int, float, bool, type(None)})
 
 
 class CSVDialect(TypedDict, total=False):
@@ -35,22 +38,31 @@ class CSVDialect(TypedDict, total=False):
 
 
 class CSVEncoder:
-    """Encodes rows as CSV (RFC 4180), UTF-8 with CR LF line ends.
+    """Encodes rows as CSV (RFC 4180), by default UTF-8 with CR LF line ends.
 
-    A row is a dict or other mapping, a dataclass, a pydantic model (as its `model_dump` by alias),
-    a named tuple, a `sqlite3.Row`, or any other sequence. Cells are what `csv.writer` makes of
-    them: nothing for `None`, else `str()`, with U+FFFD for a lone surrogate; bytes are refused.
+    A row is a mapping, a dataclass, a pydantic model (as its `model_dump` by alias), a named tuple
+    or another row with names and positions (SQLAlchemy's `Row`, `sqlite3.Row`, `asyncpg.Record`),
+    or any other sequence. The cells of rows are read by position. Cells are what `csv.writer` makes
+    of them: nothing for `None`, a `str` (an enum's too) as the text it is, else `str()`; bytes are
+    refused.
 
     * `columns`: the names of the columns, in order; by default the first row's. Plain sequences
       have no names, so without `columns` they get no header.
     * `header=False` leaves the header out. A stream without rows still gives that of `columns`.
+    * `missing`: the cell to write where a row has none for a column; by default that is an error.
+    * `extra="ignore"` leaves out the cells for which there is no column, instead of an error.
     * `excel=True` starts with a byte order mark, without which Excel misreads UTF-8.
-    * `escape_formulas=True` puts an apostrophe before text that starts with `=`, `+`, `-`, `@`, a
-      tab, CR or LF (or a full-width sign), since a spreadsheet might run it (OWASP, CSV
-      injection). Numbers stay as they are.
+    * `escape_formulas=True` makes text inert that a spreadsheet might run (OWASP, CSV injection):
+      an apostrophe stands before `=`, `+`, `-`, `@` (or their full-width forms) where a cell
+      begins, at the start of the text and behind a comma, semicolon, bar, tab or line break in it,
+      and before a tab or line break at its start. Numbers stay as they are.
+    * `charset` ("utf-8"): any that Python has a codec for. UTF-16 and UTF-32 start with their mark.
+      A lone surrogate becomes U+FFFD in Unicode's charsets.
+    * `unencodable="replace"` writes a question mark for what another charset has no place for,
+      instead of an error.
 
-    Every row must have exactly the columns, named ones in any order: `encode` raises `ValueError`
-    otherwise, and `TypeError` for an item that is no row and for a cell of bytes.
+    Named cells may come in any order. `encode` raises `ValueError` for a row that does not fit,
+    and `TypeError` for an item that is no row and for a cell of bytes; each names the row.
 
     >>> rows = CSVEncoder()
     >>> rows.encode({"id": 1, "name": "a, b"}) + rows.encode({"name": None, "id": 2})
@@ -58,10 +70,13 @@ class CSVEncoder:
     """
 
     __slots__ = (
+        "_charset",
         "_columns",
         "_count",
+        "_fit",
         "_header",
         "_lenient",
+        "_quick_look",
         "_readers",
         "_start",
         "_width",
@@ -75,15 +90,27 @@ class CSVEncoder:
         excel: bool = False,
         escape_formulas: bool = False,
         header: bool = True,
+        missing: object = ERROR,
+        extra: Literal["error", "ignore"] = "error",
+        charset: str = "utf-8",
+        unencodable: Literal["error", "replace"] = "error",
         **dialect: Unpack[CSVDialect],
     ) -> None:
-        self._write = _row_writer(_Bytes(), dialect, escape_formulas)
-        self._lenient = _row_writer(_LenientBytes(), dialect, escape_formulas)
+        if unencodable not in ("error", "replace"):
+            raise ValueError(f"unencodable must be 'error' or 'replace', got {unencodable!r}")
+        self._charset = find_charset(charset)
+        strict, lenient = _files(self._charset, unencodable)
+        guard = formula_guard(dialect, self._charset.codec) if escape_formulas else None
+        self._write = _row_writer(strict, dialect, guard)
+        self._lenient = _row_writer(lenient, dialect, guard)
+        # Other charsets may write an apostrophe in another way.
+        self._quick_look = self._charset.codec == "utf-8"
         self._header = header
+        self._fit = Fit(missing, extra)
         self._readers: dict[type, Read] = {}
         self._count = 0
-        self._start = _BOM if excel else b""
-        self._columns: Columns | None = None
+        self._start = _mark(self._charset) if excel else self._charset.start
+        self._columns: tuple[Any, ...] | None = None
         self._width = -1
         if isinstance(columns, str):
             raise TypeError(f"columns must be a sequence of names, got the str {columns!r:.60}")
@@ -100,163 +127,78 @@ class CSVEncoder:
                 line = self._write(row)
             except UnicodeEncodeError:
                 line = self._lenient(row)
-        except (_Misfit, csv.Error) as exc:
+        except UnicodeEncodeError as exc:
+            raise self._refusal(exc, f"CSV row {self._count}") from exc
+        except (Misfit, csv.Error) as exc:
             raise ValueError(f"CSV row {self._count} {exc}") from exc
         # bytes are shown with an apostrophe, a memoryview with "<": other lines need no look.
-        if (39 in line or 60 in line) and not _BYTES_LIKE.isdisjoint(map(type, row)):
+        if (39 in line or 60 in line or not self._quick_look) and not _BYTES_LIKE.isdisjoint(
+            map(type, row)
+        ):
             raise TypeError(f"CSV row {self._count} has a cell of bytes; decode it to str first")
         if self._start:
             line, self._start = self._start + line, b""
         return line
 
     def finish(self) -> bytes:
-        """What no row has brought: the mark of `excel` and the header of `columns`."""
+        """What no row has brought: the byte order mark, and the header of `columns`."""
         start, self._start = self._start, b""
         return start
 
-    def _set_columns(self, columns: Columns) -> int:
-        self._columns = columns
+    def _set_columns(self, columns: tuple[Any, ...]) -> int:
         if self._header:
-            self._start += self._lenient(columns)
+            try:
+                self._start += self._lenient(columns)
+            except UnicodeEncodeError as exc:
+                raise self._refusal(exc, "the CSV header") from exc
+        self._columns = columns
         return len(columns)
 
     def _reader_for(self, item: Any) -> Read:
-        names = _names(item)
+        names = names_of(item)
         if self._width < 0:
             self._width = len(item) if names is None else self._set_columns(names)
         if names is None:
-            reader = _sequence_reader(self._width)
+            reader = sequence_reader(self._width, self._fit)
         elif self._columns is None:
-            raise _Misfit("has named cells and the rows before it had none; pass columns")
+            raise Misfit("has named cells and the rows before it had none; pass columns")
         else:
-            reader = _named_reader(item, self._columns)
+            reader = named_reader(item, self._columns, self._fit)
         self._readers[type(item)] = reader
         return reader
+
+    def _refusal(self, exc: UnicodeEncodeError, where: str) -> ValueError:
+        return ValueError(
+            f"{where} has {exc.object[exc.start : exc.end]!r:.60}, for which the charset "
+            f"{self._charset.name} has no place; pass unencodable='replace', or choose 'utf-8'"
+        )
 
 
 class _Bytes:
     """The file of a `csv.writer`, whose `writerow` returns what this `write` returns: bytes."""
 
-    write = staticmethod(str.encode)
+    def __init__(self, write: Callable[[str], bytes]) -> None:
+        self.write = write
 
 
-class _LenientBytes:
-    """The same for text with lone surrogates, which have no UTF-8."""
+def _files(charset: Charset, unencodable: Literal["error", "replace"]) -> tuple[_Bytes, _Bytes]:
+    """For what is fast and may fail, and for what is asked then."""
+    codec = charset.codec
+    # The method itself costs a third less than a function around it.
+    quick = str.encode if codec == "utf-8" else lambda text: text.encode(codec)
+    return _Bytes(quick), _Bytes(lambda text: charset.encode(text, unencodable))
 
-    @staticmethod
-    def write(text: str) -> bytes:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
-
-def _row_writer(file: object, dialect: CSVDialect, escape_formulas: bool) -> Write:
+def _row_writer(file: _Bytes, dialect: CSVDialect, guard: Guard | None) -> Write:
     # Which values of `quoting` there are depends on the version of Python.
     write: Write = csv.writer(cast(Any, file), **cast(Any, dialect)).writerow
-    return (lambda row: write(_without_formulas(row))) if escape_formulas else write
+    return write if guard is None else lambda row: write(guard(row))
 
 
-class _Misfit(ValueError):
-    """A row does not have the columns; says how, and what to do, after "CSV row 1"."""
-
-
-def _names(item: object) -> Columns | None:
-    """The names of a row's cells, `None` for a sequence without names."""
-    values = item.model_dump(by_alias=True) if isinstance(item, BaseModel) else item
-    if isinstance(values, Mapping):
-        return tuple(values)
-    if dataclasses.is_dataclass(item) and not isinstance(item, type):
-        return tuple(field.name for field in dataclasses.fields(item))
-    if isinstance(item, Sequence) and not isinstance(item, (str, bytes, bytearray, memoryview)):
-        keys = getattr(item, "keys", None)
-        return getattr(item, "_fields", None) if keys is None else tuple(keys())
-    raise TypeError(
-        f"a CSV row must be a mapping, a sequence, a dataclass or a pydantic model, got "
-        f"{type(item).__name__}: {item!r:.60}; for text that is CSV already use "
-        f"StreamingResponse with media_type='text/csv'"
-    )
-
-
-def _sequence_reader(width: int) -> Read:
-    def read(row: Sequence[object]) -> Sequence[object]:
-        if len(row) != width:
-            raise _Misfit(f"has {len(row)} cells instead of {width}; fill up with None")
-        return row
-
-    return read
-
-
-def _named_reader(item: object, columns: Columns) -> Read:
-    if isinstance(item, BaseModel):
-        read = _dict_reader(columns)
-        return lambda model: read(model.model_dump(by_alias=True))
-    if type(item) is dict:
-        return _dict_reader(columns)
-    if hasattr(item, "keys"):
-        return _keyed_reader(columns)
-    _check_names(_names(item) or (), columns)
-    return _getter(attrgetter, columns)
-
-
-def _dict_reader(columns: Columns) -> Read:
-    get = _getter(itemgetter, columns)
-    width = len(columns)
-
-    def read(row: dict[object, object]) -> Sequence[object]:
-        if len(row) == width:
-            try:
-                return get(row)
-            except KeyError:
-                pass
-        raise _misfit(tuple(row), columns)
-
-    return read
-
-
-def _keyed_reader(columns: Columns) -> Read:
-    get = _getter(itemgetter, columns)
-
-    def read(row: Any) -> Sequence[object]:
-        keys = tuple(row.keys())
-        if keys == columns and isinstance(row, Sequence):
-            return row  # by position: a query may well give two columns one name
-        _check_names(keys, columns)
-        return get(row)
-
-    return read
-
-
-def _check_names(names: Columns, columns: Columns) -> None:
-    if len(names) != len(columns) or set(names) != set(columns):
-        raise _misfit(names, columns)
-
-
-def _misfit(names: Columns, columns: Columns) -> _Misfit:
-    missing = [name for name in columns if name not in names]
-    extra = [name for name in names if name not in columns]
-    return _Misfit(
-        f"lacks {missing} and has {extra} beside the columns {list(columns)}; make the rows alike, "
-        f"for example {{name: row.get(name) for name in columns}}"
-    )
-
-
-def _getter(kind: Callable[..., Read], columns: Columns) -> Read:
-    if len(columns) > 1:
-        return kind(*columns)
-    # With one name a getter returns the value itself, with none it cannot be made.
-    getters = [kind(name) for name in columns]
-    return lambda row: [get(row) for get in getters]
-
-
-def _without_formulas(row: Iterable[object]) -> list[object]:
-    return [
-        cell
-        if (cell[:1] not in _FORMULA_STARTS if type(cell) is str else type(cell) in _NEVER_FORMULAS)
-        else _inert(cell)
-        for cell in row
-    ]
-
-
-def _inert(cell: object) -> object:
-    if isinstance(cell, Number):
-        return cell
-    text = cell if isinstance(cell, str) else str(cell)
-    return "'" + text if text[:1] in _FORMULA_STARTS else cell
+def _mark(charset: Charset) -> bytes:
+    if charset.mark is None:
+        raise ValueError(
+            f"excel=True starts the text with a byte order mark, which the charset "
+            f"{charset.name!r} does not have; leave one of them out"
+        )
+    return charset.mark

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from streamkit.encoders.jsonlines import Dumps, json_serialiser
+from streamkit.encoders.jsonlines import Dumps, NaN, json_serialiser
+from streamkit.encoders.jsonvalues import Default
 
 __all__ = ["JSONArrayEncoder"]
 
@@ -14,7 +13,8 @@ class JSONArrayEncoder:
 
     The closing bracket comes from `finish` alone, so a body cut short by an error is not valid
     JSON and no reader takes it for whole; that is also why there is no `error` frame. `dumps`,
-    `adapter`, `nan` and what `encode` raises: see `streamkit.encoders.jsonlines.json_serialiser`.
+    `adapter`, `nan`, `default` and what `encode` raises: see
+    `streamkit.encoders.jsonlines.json_serialiser`.
 
     >>> array = JSONArrayEncoder()
     >>> array.encode(1) + array.encode({"a": 2}) + array.finish()
@@ -28,9 +28,10 @@ class JSONArrayEncoder:
         dumps: Dumps | None = None,
         *,
         adapter: object = None,
-        nan: Literal["null", "error"] = "null",
+        nan: NaN = "null",
+        default: Default | None = None,
     ) -> None:
-        self._serialise = json_serialiser(dumps, adapter=adapter, nan=nan)
+        self._serialise = json_serialiser(dumps, adapter=adapter, nan=nan, default=default)
         self._before = b"["
 
     def encode(self, item: object, /) -> bytes:

@@ -13,16 +13,18 @@ __all__ = ["MultipartEncoder", "MultipartPart"]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _UNFIT = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
-_OWN = frozenset({"content-type", "content-length"})
+_LENGTH = "content-length"
 
 
 @dataclass(frozen=True, slots=True)
 class MultipartPart:
     """One part of a multipart body: bytes, their media type and further headers; immutable.
 
-    Without a `media_type` it has the encoder's, or else `application/octet-stream`. Raises
-    `TypeError` for a body that is not bytes-like; `ValueError` for a header that is no header
-    (RFC 9110 §5), and for `Content-Type` and `Content-Length`, which the encoder writes.
+    Without a `media_type` it has the encoder's, or else `application/octet-stream`. A
+    `Content-Length` among the headers is checked, and sent even where the encoder writes none.
+    Raises `TypeError` for a body that is not bytes-like; `ValueError` for a header that is no
+    header (RFC 9110 §5), for a length that is not the body's, and for `Content-Type`, which is the
+    `media_type`.
 
     >>> MultipartPart(b"{}", "application/json", {"Content-ID": "<a@b>"}).media_type
     'application/json'
@@ -41,11 +43,19 @@ class MultipartPart:
         if self.media_type is not None:
             _header("Content-Type", self.media_type)
         for name, value in (self.headers or {}).items():
-            if name.lower() in _OWN:
+            lower = str.lower(name)
+            if lower == "content-type":
+                raise ValueError(f"{name} is written by the encoder; pass media_type= instead")
+            if lower == _LENGTH and str.strip(value) != str(size := memoryview(self.body).nbytes):
                 raise ValueError(
-                    f"{name} is written by the encoder; pass media_type=, or leave it out"
+                    f"{name} is {value!r}, and the body has {size} bytes; leave it out, or give "
+                    f"the number of bytes"
                 )
             _header(name, value)
+
+    @property
+    def _has_length(self) -> bool:
+        return any(str.lower(name) == _LENGTH for name in self.headers or ())
 
 
 def _header(name: str, value: str) -> tuple[bytes, bytes]:
@@ -54,7 +64,8 @@ def _header(name: str, value: str) -> tuple[bytes, bytes]:
             f"the value {value!r} of the part header {name!r} holds a control character or one "
             f"beyond Latin-1 (RFC 9110 §5.5); remove it or percent-encode the value"
         )
-    header = (name.encode("latin-1", "replace"), value.encode("latin-1"))
+    # The string itself: a subclass (an enum, say) may have an `encode` of its own.
+    header = (str.encode(name, "latin-1", "replace"), str.encode(value, "latin-1"))
     part_headers([header])  # refuses a name that is no token
     return header
 
@@ -67,8 +78,10 @@ class MultipartEncoder:
 
     `replace=False` writes a Content-Length into each part. `replace=True` is for
     `multipart/x-mixed-replace`: Chromium shows a part only once it has the headers of the next
-    one, so these follow each body at once, without the length that nobody knows yet. A stream
+    one, so these follow each body at once, without the length, which is not known yet. A stream
     that ends, or changes the headers, fills the part it had promised with the last body again.
+    `part_length=True` is for readers that need a Content-Length in such a stream, too: each part
+    is then sent with the length and without a promise, so that Chromium shows it with the next.
 
     `encode` raises `TypeError` for any other item, and for bytes without `part_media_type`.
 
@@ -79,7 +92,7 @@ class MultipartEncoder:
     b'\\r\\n--xyz--\\r\\n'
     """
 
-    __slots__ = ("_default", "_end", "_last", "_promised", "_replace", "boundary")
+    __slots__ = ("_default", "_end", "_last", "_part_length", "_promised", "boundary")
 
     def __init__(
         self,
@@ -87,22 +100,25 @@ class MultipartEncoder:
         boundary: bytes | None = None,
         *,
         replace: bool = False,
+        part_length: bool = False,
     ) -> None:
         self.boundary = make_boundary() if boundary is None else boundary
         self._end = closing(self.boundary)
         self._default = (
             None if part_media_type is None else _header("Content-Type", part_media_type)
         )
-        self._replace = replace
+        self._part_length = part_length or not replace
         self._promised = self._last = b""
 
     def encode(self, item: MultipartPart | bytes | bytearray | memoryview, /) -> bytes:
         """The framing and the body of one part."""
         body, headers = self._part(item)
-        if self._replace:
+        if not self._part_length and not (isinstance(item, MultipartPart) and item._has_length):
             return self._replacing(body, headers)
         length = (b"Content-Length", b"%d" % len(body))
-        return part_header(self.boundary, (*headers, length)) + body
+        # A part that was promised before is filled first.
+        before, self._last, self._promised = self._last, b"", b""
+        return before + part_header(self.boundary, (*headers, length)) + body
 
     def finish(self) -> bytes:
         """The delimiter that ends the body, after the part that `replace=True` has promised."""
@@ -116,7 +132,11 @@ class MultipartEncoder:
 
     def _part(self, item: object) -> tuple[bytes, Headers]:
         if isinstance(item, MultipartPart):
-            more = (_header(name, value) for name, value in (item.headers or {}).items())
+            more = (
+                _header(name, value)
+                for name, value in (item.headers or {}).items()
+                if str.lower(name) != _LENGTH
+            )
             return bytes(item.body), (self._type_of(item), *more)
         if not isinstance(item, (bytes, bytearray, memoryview)):
             raise TypeError(

@@ -3,172 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from streamkit.encoders.jsonlines import Dumps, Serialise, error_object, json_serialiser
+from streamkit.encoders.events import ServerSentEvent, head_of, is_comment, text_frame, utf8
+from streamkit.encoders.jsonlines import Dumps, NaN, Serialise, error_object, json_serialiser
+from streamkit.encoders.jsonvalues import Default
+from streamkit.encoders.relay import Relay
 
 __all__ = ["SSEEncoder", "ServerSentEvent"]
-
-
-class ServerSentEvent:
-    """One event of an event stream; immutable, compared by its fields.
-
-    * `data`: a `str` is sent as it is, anything else as JSON; `None` sends no data, and a browser
-      then dispatches no event. Line breaks split it into data lines, as the standard says, so a
-      reader gets each of them as a line feed.
-    * `event`: the event's type, one line; a browser's default is `message`.
-    * `id`: what a browser sends back as `Last-Event-ID`, one line without NUL; `""` resets it.
-    * `retry`: milliseconds a browser waits before it reconnects, an `int` from 0 up.
-    * `comment`: text that browsers ignore; each line becomes a comment line.
-
-    Raises `TypeError` for a field of another type and `ValueError` for one that breaks its rule.
-
-    >>> SSEEncoder().encode(ServerSentEvent("Hello", event="token", id="7"))
-    b'event: token\\nid: 7\\ndata: Hello\\n\\n'
-    """
-
-    # Private slots with read-only properties: half the cost of a frozen dataclass to construct.
-    __slots__ = ("_comment", "_data", "_event", "_id", "_retry")
-    __match_args__ = ("data",)
-
-    def __init__(
-        self,
-        data: object = None,
-        *,
-        event: str | None = None,
-        id: str | None = None,  # noqa: A002 - the standard's name of the field
-        retry: int | None = None,
-        comment: str | None = None,
-    ) -> None:
-        if event is not None and (type(event) is not str or "\n" in event or "\r" in event):
-            _check_line("event", event, "\r\n")
-        if id is not None:
-            _check_line("id", id, "\r\n\0")
-        if retry is not None:
-            _check_retry(retry)
-        if comment is not None:
-            _check_line("comment", comment, "")
-        self._data = data
-        self._event = event
-        self._id = id
-        self._retry = retry
-        self._comment = comment
-
-    @property
-    def data(self) -> object:
-        return self._data
-
-    @property
-    def event(self) -> str | None:
-        return self._event
-
-    @property
-    def id(self) -> str | None:
-        return self._id
-
-    @property
-    def retry(self) -> int | None:
-        return self._retry
-
-    @property
-    def comment(self) -> str | None:
-        return self._comment
-
-    def _fields(self) -> tuple[object, ...]:
-        return (self._data, self._event, self._id, self._retry, self._comment)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ServerSentEvent):
-            return NotImplemented
-        return self._fields() == other._fields()
-
-    def __hash__(self) -> int:
-        return hash(self._fields())
-
-    def __repr__(self) -> str:
-        names = ("event", "id", "retry", "comment")
-        values = [repr(self._data)] if self._data is not None else []
-        values += [f"{n}={v!r}" for n in names if (v := getattr(self, n)) is not None]
-        return f"{type(self).__name__}({', '.join(values)})"
-
-
-def _check_line(name: str, value: object, forbidden: str) -> None:
-    if not isinstance(value, str):
-        raise TypeError(
-            f"ServerSentEvent {name} must be str, got {type(value).__name__}: {value!r:.60}; "
-            f"pass str(...) of it"
-        )
-    for character in forbidden:
-        if character in value:
-            raise ValueError(
-                f"ServerSentEvent {name} must be one line without NUL, got {value!r:.60}; send "
-                f"text of several lines as data"
-            )
-
-
-def _check_retry(value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(
-            f"ServerSentEvent retry must be whole milliseconds (int), got {value!r:.60}; for "
-            f"seconds pass round(seconds * 1000)"
-        )
-    if value < 0:
-        raise ValueError(f"ServerSentEvent retry must be 0 milliseconds or more, got {value}")
-
-
-def _lines(text: str, separator: str) -> str:
-    """The lines of `text` with `separator` between them; only CR LF, LF and CR end a line."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", separator)
-
-
-def _utf8(text: str) -> bytes:
-    if text.isascii():
-        return text.encode()
-    # By way of UTF-16 a pair of surrogates becomes its character, and a lone one U+FFFD.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-
 
 Writer = Callable[[Any, Serialise], bytes]
 
 
-def _text(item: str, serialise: Serialise, head: str = "data: ") -> bytes:
-    if "\n" in item or "\r" in item:
-        item = _lines(item, "\ndata: ")
-    text = head + item + "\n\n"
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return _utf8(text)
+def _text(item: str, serialise: Serialise) -> bytes:
+    return text_frame(str.__str__(item))
 
 
 def _json(item: object, serialise: Serialise) -> bytes:
     return b"data: " + serialise(item) + b"\n\n"
 
 
-def _raw(item: bytes | bytearray | memoryview, serialise: Serialise) -> bytes:
-    return bytes(item)
-
-
-def _head(item: ServerSentEvent) -> str:
-    head = ""
-    if item._comment is not None:
-        head = ": " + _lines(item._comment, "\n: ") + "\n"
-    if item._event is not None:
-        head += "event: " + item._event + "\n"
-    if item._id is not None:
-        head += "id: " + item._id + "\n"
-    if item._retry is not None:
-        head += f"retry: {item._retry:d}\n"
-    return head
-
-
 def _event(item: ServerSentEvent, serialise: Serialise) -> bytes:
-    head, data = _head(item), item._data
+    head, data = head_of(item), item._data
     if data is None:
-        return _utf8(head + "\n")
+        return utf8(head + "\n")
     if isinstance(data, str):
-        return _text(data, serialise, head + "data: ")
-    return _utf8(head) + _json(data, serialise)
+        return text_frame(str.__str__(data), head + "data: ")
+    return utf8(head) + _json(data, serialise)
 
 
 def _fastapi_event(item: Any, serialise: Serialise) -> bytes:
@@ -182,13 +43,14 @@ def _sse_starlette_event(item: Any, serialise: Serialise) -> bytes:
     return frame
 
 
-def _writer_for(kind: type) -> Writer:
+def _writer_for(kind: type) -> Writer | None:
+    """What writes the events of a type; `None` for bytes, which are passed through."""
     if issubclass(kind, str):
         return _text
     if issubclass(kind, ServerSentEvent):
         return _event
     if issubclass(kind, (bytes, bytearray, memoryview)):
-        return _raw
+        return None
     # By name, so that neither package has to be installed.
     for base in kind.__mro__:
         if base.__name__ == "ServerSentEvent":
@@ -199,12 +61,12 @@ def _writer_for(kind: type) -> Writer:
     return _json
 
 
-class _Writers(dict[type, Writer]):
+class _Writers(dict[type, Writer | None]):
     """The writer of each type of item, looked for among its base classes once a stream."""
 
     __slots__ = ()
 
-    def __missing__(self, kind: type) -> Writer:
+    def __missing__(self, kind: type) -> Writer | None:
         writer = self[kind] = _writer_for(kind)
         return writer
 
@@ -222,25 +84,37 @@ class _Heads(dict[str | None, str]):
         return head
 
 
-def _quick(serialise: Serialise) -> Serialise:
+def _quick(serialise: Serialise, relay: Relay) -> Serialise:
     """The writers, with less to do for one line of text, alone or in an event."""
     writers, heads, plain_event = _Writers(), _Heads(), ServerSentEvent
 
-    def quick(item: object) -> bytes:
+    def quick(item: Any) -> bytes:
         head, data = "data: ", item
         if type(item) is plain_event:
             data = item._data
             if item._comment is item._id is None is item._retry:
                 head = heads[item._event]
             else:
-                head = _head(item) + head
+                head = head_of(item) + head
+                if item._id:
+                    relay.id_sent = True
         if type(data) is str and "\n" not in data and "\r" not in data:
             text = f"{head}{data}\n\n"
             try:
-                return text.encode()
+                frame = text.encode()
             except UnicodeEncodeError:
-                return _utf8(text)
-        return writers[type(item)](item, serialise)
+                frame = utf8(text)
+        else:
+            writer = writers[type(item)]
+            if writer is None:
+                chunk: bytes = bytes(item)  # pyright: ignore
+                return relay.feed(chunk)
+            frame = writer(item, serialise)
+            if writer is not _json and writer is not _text and item.id not in (None, ""):
+                relay.id_sent = True
+        if relay.open:
+            relay.reset()
+        return frame
 
     return quick
 
@@ -249,9 +123,15 @@ class SSEEncoder:
     """Encodes items as an event stream (WHATWG HTML §9.2), UTF-8 with LF line ends.
 
     An item is a `ServerSentEvent`; a `str`, sent as data; bytes, already encoded and passed
-    through; an event object of `fastapi.sse` or `sse_starlette`; or anything else, sent as JSON
-    data. A lone surrogate in text is sent as U+FFFD. `dumps`, `adapter`, `nan` and what `encode`
-    raises for JSON: see `streamkit.encoders.jsonlines.json_serialiser`.
+    through, which may be cut anywhere; an event object of `fastapi.sse` or `sse_starlette`; or
+    anything else, sent as JSON data. A lone surrogate in text is sent as U+FFFD. `dumps`,
+    `adapter`, `nan`, `default` and what `encode` raises for JSON: see
+    `streamkit.encoders.jsonlines.json_serialiser`.
+
+    `keep_alive_item` is sent in silences instead of the comment `: keep-alive`: a `str`, the text
+    of another comment; bytes, whole lines; any other item, such as a `ServerSentEvent`; or a
+    function without arguments that gives one each time, or None for the default. Raises
+    `ValueError` for bytes that do not end where a keep-alive may end.
 
     >>> SSEEncoder().encode({"id": 1})
     b'data: {"id":1}\\n\\n'
@@ -265,20 +145,78 @@ class SSEEncoder:
         dumps: Dumps | None = None,
         *,
         adapter: object = None,
-        nan: Literal["null", "error"] = "null",
+        nan: NaN = "null",
+        default: Default | None = None,
+        keep_alive_item: object = None,
     ) -> None:
+        self._relay = Relay()
         # The function itself, without slots for pyright's sake: a method around it would cost a
         # fifth more.
-        self.encode: Serialise = _quick(json_serialiser(dumps, adapter=adapter, nan=nan))
+        serialise = json_serialiser(dumps, adapter=adapter, nan=nan, default=default)
+        self.encode: Serialise = _quick(serialise, self._relay)
+        # What is no item of the content need not be of the type of those.
+        self._untyped: Serialise = self.encode
+        if adapter is not None:
+            untyped = json_serialiser(dumps, nan=nan, default=default)
+            self._untyped = _quick(untyped, self._relay)
+        self._keep_alive_item = keep_alive_item
+        if keep_alive_item is not None and not callable(keep_alive_item):
+            # What is wrong with it shows now, and leaves no trace.
+            trial = Relay()
+            encode = _quick(json_serialiser(dumps, nan=nan, default=default), trial)
+            _keep_alive(keep_alive_item, encode, trial)
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether an event has ended, and no other has begun, in all that was encoded so far.
+
+        Only then a keep-alive, an error or a farewell may be put into the stream. It is False
+        after bytes that end within an event.
+        """
+        return not self._relay.open
 
     def finish(self) -> bytes:
         """Nothing closes an event stream."""
         return b""
 
     def keep_alive(self) -> bytes:
-        """A comment, which readers ignore."""
-        return self.KEEP_ALIVE
+        """What breaks a silence: a comment, which readers ignore, or the `keep_alive_item`.
+
+        A blank line stands behind a comment until an event with an id was sent. From then on some
+        clients (httpx-sse, openai) take each blank line for an event, and it is left out.
+        """
+        self._relay.interrupt()
+        item = self._keep_alive_item
+        if callable(item):
+            item = item()
+        return _keep_alive(item, self._untyped, self._relay)
 
     def error(self, exc_type: str, detail: str | None) -> bytes:
-        """An event of type `error` with the data `{"error": {"type": ..., "detail": ...}}`."""
+        """An event of type `error`; its data is `{"error": {"type", "message", "detail"}}`."""
         return b"event: error\ndata: " + error_object(exc_type, detail) + b"\n\n"
+
+    def error_item(self, item: object) -> bytes:
+        """The event of an item that tells of an error; it may be of any type."""
+        return self._untyped(item)
+
+
+def _keep_alive(item: Any, encode: Serialise, relay: Relay) -> bytes:
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return _whole_lines(bytes(item), relay)
+    if isinstance(item, str):
+        item = ServerSentEvent(comment=item)
+    frame = SSEEncoder.KEEP_ALIVE if item is None else encode(item)
+    only_comment = item is None or (isinstance(item, ServerSentEvent) and is_comment(item))
+    return frame[:-1] if only_comment and relay.id_sent else frame
+
+
+def _whole_lines(frame: bytes, relay: Relay) -> bytes:
+    alone = Relay()
+    alone.feed(frame)
+    if not frame or alone.open:
+        raise ValueError(
+            f"a keep_alive_item of bytes must be comment lines, or an event with its blank line, "
+            f"got {frame!r:.60}"
+        )
+    relay.id_sent = relay.id_sent or alone.id_sent
+    return frame

@@ -26,7 +26,8 @@ class TextEncoder:
     def encode(self, item: object, /) -> bytes:
         """The bytes of one chunk; `TypeError` for what is neither `str` nor bytes-like."""
         if isinstance(item, str):
-            return item.encode(self._charset)
+            # The text itself: a subclass may have an `encode` of its own.
+            return str.encode(item, self._charset)
         if type(item) is bytes:
             return item
         try:

@@ -11,6 +11,8 @@ from enum import Enum
 from streamkit.http.dates import parse_http_date
 
 __all__ = [
+    "MAX_FIELD_BYTES",
+    "PRECONDITIONS",
     "Decision",
     "EntityTag",
     "TagList",
@@ -20,6 +22,7 @@ __all__ = [
     "parse_etag",
     "parse_etags",
     "range_applies",
+    "required_etag",
 ]
 
 _OWS = " \t"
@@ -27,9 +30,24 @@ _TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
 _ONE = re.compile(_TAG)
 # Whitespace is matched in one place after each token: two neighbours would backtrack.
 _LISTED = re.compile(rf"(?:{_TAG}[ \t]*)?(?:,[ \t]*|\Z)")
-_FIELDS = frozenset(
-    b"if-match if-modified-since if-none-match if-range if-unmodified-since range".split()
-)
+_FIELDS = {
+    name.encode("ascii"): name
+    for name in (
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "range",
+    )
+}
+PRECONDITIONS = frozenset(("if-match", "if-modified-since", "if-none-match", "if-unmodified-since"))
+"""The fields that `evaluate` judges by."""
+
+MAX_FIELD_BYTES = 64 * 1024
+"""Conditional fields and `Range` longer than this together are refused (§5.4): servers that limit
+a request's header take less."""
+
 # These select no representation that a condition could be about (§13.2.1).
 _UNCONDITIONAL = frozenset(("CONNECT", "OPTIONS", "TRACE"))
 
@@ -88,33 +106,52 @@ class Validators:
 
         Raises `ValueError` for a value that is no entity tag, and for a naive `datetime`.
         """
-        tag = None if etag is None else parse_etag(etag)
-        if etag is not None and tag is None:
-            raise ValueError(
-                f"{etag!r} is not an entity tag: RFC 9110 §8.8.3 wants visible characters in "
-                "double quotes, with W/ in front if it is weak; write '\"v7\"' or 'W/\"v7\"'"
-            )
-        return cls(tag, None if last_modified is None else _whole_second(last_modified))
+        return cls.known(None if etag is None else required_etag(etag), last_modified)
+
+    @classmethod
+    def known(cls, etag: EntityTag | None, last_modified: datetime | None) -> Validators:
+        """As `of`, for a tag that was parsed already."""
+        return cls(etag, None if last_modified is None else _whole_second(last_modified))
 
 
-def collect_fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def collect_fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
     """Pick the conditional fields and `range` out of raw ASGI headers, by lower-case name.
 
     A field sent twice is joined by a comma (§5.3): right for a list of tags, and it makes a
     repeated date or `Range` malformed, so that it counts for nothing.
+
+    None if they come to more than `MAX_FIELD_BYTES`: the answer is a 431, as these are not to be
+    ignored (§5.4).
     """
-    fields: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
+    size = 0
     for raw_name, raw_value in headers:
-        if raw_name.lower() in _FIELDS:
-            name, value = raw_name.lower().decode("ascii"), raw_value.decode("latin-1")
-            fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    return fields
+        name = _FIELDS.get(raw_name) or _FIELDS.get(raw_name.lower())
+        if name is None:
+            continue
+        # As HTTP/2 measures fields (RFC 9113 §6.5.2), so that many empty ones count too.
+        size += len(name) + len(raw_value) + 32
+        if size > MAX_FIELD_BYTES:
+            return None
+        found.setdefault(name, []).append(raw_value.decode("latin-1"))
+    return {name: ", ".join(values) for name, values in found.items()} if found else {}
 
 
 def parse_etag(value: str) -> EntityTag | None:
     """Parse one entity tag, or give None; the `W` is case-sensitive (§8.8.3)."""
     found = _ONE.fullmatch(value.strip(_OWS))
     return None if found is None else EntityTag(found[2], weak=found[1] is not None)
+
+
+def required_etag(value: str) -> EntityTag:
+    """Parse one entity tag; raises `ValueError` for a value that is none."""
+    tag = parse_etag(value)
+    if tag is None:
+        raise ValueError(
+            f"{value!r} is not an entity tag: RFC 9110 §8.8.3 wants visible characters in "
+            "double quotes, with W/ in front if it is weak; write '\"v7\"' or 'W/\"v7\"'"
+        )
+    return tag
 
 
 def parse_etags(value: str) -> TagList:
@@ -193,7 +230,8 @@ def _is_known_version(
 
 def _date(fields: Mapping[str, str], name: str, now: datetime) -> datetime | None:
     """A date that is malformed counts as absent (§13.1.3, §13.1.4)."""
-    return parse_http_date(fields.get(name, "").strip(_OWS), now=now)
+    value = fields.get(name)
+    return None if value is None else parse_http_date(value.strip(_OWS), now=now)
 
 
 def _whole_second(moment: datetime) -> datetime:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -18,12 +17,15 @@ __all__ = [
     "Verdict",
     "content_range",
     "parse_range",
+    "single_span",
 ]
 
 MAX_MEMBERS = 100
 """A set with more members than this is taken for an attack and ignored (§14.2, §17.15)."""
 
 _OWS = " \t"
+# Short enough for int(), whatever its limit is.
+_SINGLE = re.compile("bytes=([0-9]{1,18})-([0-9]{0,18})")
 _MEMBER = re.compile("([0-9]*)-([0-9]*)")
 # int() refuses long digit strings from a limit that may be set as low as 640 digits
 # (sys.set_int_max_str_digits), and no representation is anywhere near that long.
@@ -67,16 +69,14 @@ class Verdict(Enum):
     IGNORED = "ignored"
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(NamedTuple):
     """A verdict, and the spans to send when it is SATISFIABLE."""
 
     verdict: Verdict
     spans: tuple[Span, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RangeSet:
+class RangeSet(NamedTuple):
     """A well-formed `Range: bytes=...`: its members in the order they were asked for."""
 
     members: tuple[IntRange | SuffixRange, ...]
@@ -111,6 +111,21 @@ def parse_range(value: str) -> RangeSet | None:
     if not equals or unit.lower() != "bytes" or _starts_blank(pieces[0]):
         return None
     return _range_set(piece.strip(_OWS) for piece in pieces)
+
+
+def single_span(value: str, size: int) -> Span | None:
+    """Resolve a `Range` of one `first-last` or `first-` in the plainest form, if it can be met.
+
+    This is what players and downloaders send. None says nothing: ask `parse_range`.
+    """
+    found = _SINGLE.fullmatch(value)
+    if found is None:
+        return None
+    first, last = found.groups()
+    start, end = int(first), size
+    if last and (stop := int(last) + 1) < size:
+        end = stop
+    return Span(start, end) if start < end else None
 
 
 def content_range(span: Span | None, size: int) -> str:

@@ -3,20 +3,23 @@
 Run from the top of a checkout with the extra `test` installed (Linux: some figures are from /proc):
 
     python -m tests.benchmarks                    every job
-    python -m tests.benchmarks core               one group: core, files, formats, growth
+    python -m tests.benchmarks core               one group: core, trickle, small, files, formats
+                                                  or growth
+    python -m tests.benchmarks trickle-async      less than a minute; so is any of trickle and small
     python -m tests.benchmarks sync-lines memory  jobs by name or by the beginning of a name
     python -m tests.benchmarks --list             what there is
     python -m tests.benchmarks core --markdown    the table alone
     python -m tests.benchmarks --report docs/benchmarks.md
 
-The last takes 12 minutes of two cores that nobody else uses, and writes a page with two charts
+The last takes 22 minutes of two cores that nobody else uses, and writes a page with two charts
 beside it: how many times as fast as each peer, and, in `growth.svg`, how cost grows with the number
 of streams. With `--from FILE` it shows what `--json FILE` kept, and measures nothing.
 
 `--rounds N` changes how often each side runs, `--quick` does a fraction of the work (a smoke
 test, not a figure to quote), `--json FILE` keeps the raw figures and the versions they belong to.
 Peers outside the extra (`pip install sse-starlette stream-zip zipstream-ng`, nginx from the
-system) are reported as skipped where they are missing.
+system) are reported as skipped where they are missing. The client of *small* is wrk where it is
+installed.
 
 How to read the table
     Each job runs the peer and streamkit in turn (A B A B ...): the same work on the same uvicorn
@@ -28,6 +31,11 @@ How to read the table
     what the project set itself: at least so many times the peer's rate, at most such a part of its
     memory, at most so much. A peer that would take minutes does a share of the work, named in its
     row; rates make it comparable. Nothing here asserts a time: it is a report.
+
+    The *floor* of *trickle* and *small* is a bare ASGI app that sends the same bytes in as few
+    messages as can be: what is left is the cost of the server and of the content. Processor time
+    (*µs/item*, *µs/request*) is that of the server's process. It changes less than requests a
+    second where other programs use the processor too.
 
     The group *growth* needs as many open files as streams, in the client and in the server: both
     raise their soft limit to the hard one (`ulimit -Hn`, 10,100 for all of it).

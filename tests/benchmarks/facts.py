@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from . import wrk
+
 PACKAGES = ["streamkit", "starlette", "fastapi", "anyio", "pydantic", "uvicorn", "uvloop"]
 PACKAGES += ["httptools", "sse-starlette", "stream-zip", "zipstream-ng"]
 PROGRAM = "python -m tests.benchmarks"
@@ -48,6 +50,8 @@ def versions() -> dict[str, str]:
         said = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=False).stderr
         if number := re.search(r"nginx/(\S+)", said):
             found["nginx"] = number[1]
+    if wrk.PROGRAM:
+        found["wrk"] = wrk.version()
     return found
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from . import client
+from . import client, wrk
 from .crowd import Crowd, pings_beside
 from .samples import sample
 from .servers import Server
@@ -21,6 +21,7 @@ Measure = Callable[[Server, str, int], Figures]
 T = TypeVar("T")
 
 WATCHED_FOR = 2.0
+TRICKLES_FOR = 1.0
 PINGS_FOR = 2.5
 
 
@@ -43,6 +44,40 @@ def requests(connections: int, headers: str = "") -> Measure:
         return {"requests/s": n / seconds}
 
     return measure
+
+
+def small(connections: int, headers: str = "") -> Measure:
+    """For `n` seconds, by wrk where it is installed: requests, and what each takes the server."""
+
+    def measure(server: Server, url: str, n: int) -> Figures:
+        def hammer(count: int) -> float:
+            return client.hammer(
+                server.address, url, connections=connections, requests=count, headers=headers
+            )
+
+        hammer(200)  # warms both up
+        before = server.cpu()
+        if wrk.PROGRAM:
+            done, seconds = wrk.hammer(server.address, url, connections, n, headers)
+        else:
+            done, seconds = 0, 0.0
+            while seconds < n:
+                seconds += hammer(500)
+                done += 500
+        used = server.cpu() - before
+        return {"requests/s": done / seconds, "µs/request": used * 1e6 / done}
+
+    return measure
+
+
+def trickle(server: Server, url: str, n: int) -> Figures:
+    """`n` streams whose items come one by one: the processor time that each takes the server."""
+    with Crowd(server.address, url, n) as crowd:
+        crowd.wait_for_all()
+        crowd.read(0.3)
+        busy, items = used(server, crowd.read, TRICKLES_FOR)
+    server.wait_until_idle(1)
+    return {"µs/item": busy * 1e6 / max(items, 1)}
 
 
 def bridge(server: Server, url: str, n: int) -> Figures:
@@ -169,8 +204,10 @@ def warm_up(server: Server, url: str, ping: str) -> None:
     server.wait_until_idle(5)
 
 
-def used(server: Server, watch: Callable[[float], T]) -> tuple[float, T]:
+def used(
+    server: Server, watch: Callable[[float], T], seconds: float = WATCHED_FOR
+) -> tuple[float, T]:
     """Processor seconds that the server takes meanwhile, and what `watch` says."""
     before = server.cpu()
-    result = watch(WATCHED_FOR)
+    result = watch(seconds)
     return server.cpu() - before, result

@@ -21,7 +21,13 @@ client is a process of its own, on the same machine. *peer's* and *ours* are med
 second is better when higher, anything else when lower. *ratio* is the median over the rounds of
 ours ÷ peer's of the same round, *range* its least and greatest: it holds from one machine to
 another far better than the figures do. *goal* is what the project set itself. A peer that would
-take minutes does a share of the work, named in its row."""
+take minutes does a share of the work, named in its row.
+
+The *floor* is a bare ASGI app on the same server, which sends the same bytes in as few messages as
+can be, without a class around them: what is left is the cost of the server and of the content.
+*µs/item* and *µs/request* are processor time of the server's process. Small responses and items
+that come one by one are measured without a router, and small responses are asked for by wrk where
+it is installed: a client in Python is slower than the floor."""
 
 
 def write(path: Path, results: Results) -> list[Path]:
@@ -88,6 +94,10 @@ def growth_paragraphs(results: Results, growing: Path) -> Iterator[str]:
                     for name, line in panel.lines.items()
                 ],
             )
+
+    if rows := [row for row in grown(results) if row.goal is not None]:
+        yield "### Against the goals"
+        yield markdown(rows)
 
 
 def cell(line: dict[int, float], n: int) -> str:

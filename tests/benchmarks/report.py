@@ -26,7 +26,7 @@ def cells(row: Row, job: str) -> list[str]:
     peer = row.peer.name if row.peer else "-"
     if row.peer and row.peer.share < 1:
         peer += f" ({Fraction(row.peer.share).limit_denominator(100)} of the work)"
-    shown = row.ratios if row.more_is_better or row.goal else []
+    shown = row.ratios if row.is_compared else []
     return [
         job,
         peer,

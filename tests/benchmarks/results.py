@@ -76,4 +76,5 @@ def peer(job: Job, row: dict[str, Any]) -> Side | None:
     if row["peer"] is None:
         return None
     side = side_called(job, row["peer"])
-    return side if row["goal"] is not None else replace(side, goal=None)
+    had_goal = row["goal"] is not None
+    return replace(side, goal=side.goals.get(row["figure"], side.goal) if had_goal else None)

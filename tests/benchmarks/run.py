@@ -35,6 +35,11 @@ class Row:
         return self.figure.endswith("/s")
 
     @property
+    def is_compared(self) -> bool:
+        """What is counted for each item, request or stream, and what has a goal."""
+        return self.more_is_better or "/" in self.figure.split(" ")[-1] or self.goal is not None
+
+    @property
     def ratios(self) -> list[float]:
         pairs = zip(self.ours, self.theirs or [], strict=False)
         return [ours / theirs for ours, theirs in pairs if theirs > 0]
@@ -53,7 +58,7 @@ class Row:
 
     @property
     def goal(self) -> float | None:
-        """The factor to reach against the peer; only a job's first figure has one."""
+        """The factor to reach against the peer."""
         return self.peer.goal if self.peer else None
 
     @property
@@ -99,6 +104,14 @@ class Contender:
         address, headers = self.server.address, self.job.headers
         return self.ask(self.warm_up_amount, lambda url: client.fetch(address, url, headers))
 
+    def fresh_figures(self) -> Figures:
+        """On a server that has done nothing yet."""
+        with start(self.side.app) as self.server:
+            return self.figures(self.amount)
+
+    def round(self) -> Figures:
+        return self.fresh_figures() if self.job.fresh else self.figures(self.amount)
+
     def figures(self, amount: int) -> Figures:
         return self.ask(amount, lambda url: self.job.measure(self.server, url, amount))
 
@@ -120,7 +133,7 @@ def run(job: Job, rounds: int | None, scale: float) -> Iterator[Row | Skipped]:
         for _ in range(rounds or job.rounds):
             for contender in list(contenders):
                 try:
-                    contender.results.append(contender.figures(contender.amount))
+                    contender.results.append(contender.round())
                 except FAILURES as error:
                     yield Skipped(job, contender.side, str(error))
                     if contender.side.app == job.ours:
@@ -144,7 +157,8 @@ def rows(job: Job, contenders: list[Contender]) -> Iterator[Row]:
         values = [result[figure] for result in ours.results]
         for peer in peers:
             theirs = [result[figure] for result in peer.results]
-            side = peer.side if number == 0 else replace(peer.side, goal=None)
+            goal = peer.side.goals.get(figure, peer.side.goal if number == 0 else None)
+            side = replace(peer.side, goal=goal)
             yield Row(job, figure, values, side, theirs)
         if not peers:
             yield Row(job, figure, values)

@@ -48,8 +48,26 @@ def sample(size: int) -> Path:
     return path
 
 
+def middle(size: int) -> tuple[int, int]:
+    """The first and the last of the 64 KiB in the middle."""
+    return size // 2, size // 2 + 0xFFFF
+
+
+def sparse(size: int) -> Path:
+    """A file of holes, but for 64 KiB in its middle."""
+    path = Path(os.environ[DIRECTORY], "sparse", f"{size}.bin")
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        first, last = middle(size)
+        with open(path, "wb") as file:
+            file.seek(first)
+            file.write(blob(last - first + 1))
+            file.truncate(size)
+    return path
+
+
 def make_samples(url: str) -> str:
     """The URL as it is; every `<size>.bin` in it exists afterwards."""
-    for size in re.findall(r"(\d+)\.bin", url):
-        sample(int(size))
+    for folder, size in re.findall(r"(\w+)/(\d+)\.bin", url):
+        (sparse if folder == "sparse" else sample)(int(size))
     return url

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 READY_WITHIN = 10.0
 
 NGINX = """
-daemon off; worker_processes 1; pid {work}/nginx.pid; error_log stderr error; {user}
+daemon off; master_process off; pid {work}/nginx.pid; error_log stderr error; {user}
 events {{ worker_connections 4096; }}
 http {{
     access_log off; sendfile on; keepalive_requests 1000000; client_body_temp_path {work}/body;

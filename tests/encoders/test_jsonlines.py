@@ -278,7 +278,7 @@ def test_an_item_that_cannot_be_json_is_named_in_the_error(
     with pytest.raises(error, match=reason) as caught:
         body([item])
     assert f"an item of type {type(item).__name__} cannot be sent as JSON" in str(caught.value)
-    assert "pass a dumps that can serialise it" in str(caught.value)
+    assert "pass default= or a dumps that can serialise it" in str(caught.value)
     assert caught.value.__cause__ is not None
 
 
@@ -336,9 +336,11 @@ def test_what_an_adapter_refuses_stays_a_validation_error() -> None:
 def test_the_error_frame_is_a_line_of_its_own() -> None:
     encoder = JSONLinesEncoder()
     assert encoder.error("ValueError", "bad \u2028") == (
-        b'{"error":{"type":"ValueError","detail":"bad \\u2028"}}\n'
+        b'{"error":{"type":"ValueError","message":"bad \\u2028","detail":"bad \\u2028"}}\n'
     )
-    assert encoder.error("KeyError", None) == b'{"error":{"type":"KeyError","detail":null}}\n'
+    assert encoder.error("KeyError", None) == (
+        b'{"error":{"type":"KeyError","message":"KeyError","detail":null}}\n'
+    )
 
 
 def test_an_empty_stream_is_empty_and_a_large_item_whole() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import doctest
+from array import array
 from email import message_from_bytes
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -168,10 +170,69 @@ def test_a_tab_and_latin_text_may_stand_in_a_header() -> None:
     assert b"\r\nX-A: a\t\xf6\r\n" in body
 
 
-@pytest.mark.parametrize("name", ["Content-Type", "content-length"])
-def test_the_headers_of_the_encoder_cannot_be_given_twice(name: str) -> None:
+@pytest.mark.parametrize("name", ["Content-Type", "content-type"])
+def test_the_type_of_a_part_cannot_be_given_twice(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is written by the encoder; pass media_type="):
-        MultipartPart(b"", headers={name: "1"})
+        MultipartPart(b"", headers={name: "image/png"})
+
+
+@pytest.mark.parametrize("value", ["2", "4", "", "-3", "+3", "3.0", "0x3", "3, 3"])
+def test_a_length_given_by_hand_is_checked(value: str) -> None:
+    reason = "is .*, and the body has 3 bytes; leave it out"
+    with pytest.raises(ValueError, match=f"content-length {reason}"):
+        MultipartPart(b"png", headers={"content-length": value})
+
+
+def test_the_length_is_that_of_the_bytes() -> None:
+    numbers = memoryview(array("I", [1, 2]))
+    size = str(numbers.nbytes)
+    part = MultipartPart(numbers, "image/png", {"Content-Length": size})
+    assert f"\r\nContent-Length: {size}\r\n".encode() in MultipartEncoder().encode(part)
+
+
+def test_a_right_length_given_by_hand_is_sent_once() -> None:
+    part = MultipartPart(b"png", "image/png", {"content-length": " 3 ", "X-A": "1"})
+    for replace in (False, True):
+        encoder = MultipartEncoder(boundary=b"b", replace=replace)
+        assert encoder.encode(part) == (
+            b"\r\n--b\r\nContent-Type: image/png\r\nX-A: 1\r\nContent-Length: 3\r\n\r\npng"
+        )
+        assert encoder.finish() == b"\r\n--b--\r\n"
+
+
+def test_every_part_of_a_replacing_stream_has_its_length_by_choice() -> None:
+    encoder = MultipartEncoder("image/png", b"b", replace=True, part_length=True)
+    assert write(encoder, b"one", b"three") == (
+        b"\r\n--b\r\nContent-Type: image/png\r\nContent-Length: 3\r\n\r\none"
+        b"\r\n--b\r\nContent-Type: image/png\r\nContent-Length: 5\r\n\r\nthree"
+        b"\r\n--b--\r\n"
+    )
+
+
+def test_a_part_with_a_length_fills_the_part_that_was_promised_before_it() -> None:
+    encoder = MultipartEncoder("text/plain", replace=True)
+    items = [b"one", MultipartPart(b"two", headers={"Content-Length": "3"}), b"three"]
+    parts = read_with_email(encoder, write(encoder, *items))
+    assert [(part["Content-Length"], part.get_payload()) for part in parts] == [
+        (None, "one"),
+        (None, "one"),
+        ("3", "two"),
+        (None, "three"),
+        (None, "three"),
+    ]
+
+
+class Kind(str, Enum):  # noqa: UP042 - its str() is not its value
+    TYPE = "image/png"
+    NAME = "X-Kind"
+    VALUE = "value"
+
+
+def test_a_subclass_of_str_is_the_string_it_is_in_a_part() -> None:
+    encoder = MultipartEncoder(Kind.TYPE, b"b")
+    assert b"\r\nContent-Type: image/png\r\n" in encoder.encode(b"")
+    part = MultipartPart(b"", Kind.TYPE, {Kind.NAME: Kind.VALUE})
+    assert b"\r\nContent-Type: image/png\r\nX-Kind: value\r\n" in encoder.encode(part)
 
 
 def test_a_part_is_immutable_and_shows_no_body() -> None:

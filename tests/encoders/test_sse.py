@@ -208,11 +208,14 @@ def test_keep_alives_and_comments_reach_no_reader_of_events() -> None:
 def test_the_error_frame_is_an_event_named_error() -> None:
     encoder = SSEEncoder()
     assert encoder.error("ValueError", None) == (
-        b'event: error\ndata: {"error":{"type":"ValueError","detail":null}}\n\n'
+        b'event: error\ndata: {"error":{"type":"ValueError","message":"ValueError",'
+        b'"detail":null}}\n\n'
     )
     (found,) = read_with_httpx_sse(encoder.error("KeyError", "a\nb\u2028"), 3)
     assert found.event == "error"
-    assert found.json() == {"error": {"type": "KeyError", "detail": "a\nb\u2028"}}
+    assert found.json() == {
+        "error": {"type": "KeyError", "message": "a\nb\u2028", "detail": "a\nb\u2028"}
+    }
 
 
 def test_events_of_fastapi_are_sent_as_fastapi_would() -> None:

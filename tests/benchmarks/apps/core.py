@@ -23,15 +23,6 @@ async def async_lines(n: int) -> AsyncIterator[str]:
         yield line
 
 
-def small(_: int) -> Iterator[bytes]:
-    yield from (b"one\n", b"two\n", b"three\n")
-
-
-async def async_small(_: int) -> AsyncIterator[bytes]:
-    for chunk in (b"one\n", b"two\n", b"three\n"):
-        yield chunk
-
-
 def ticks(n: int) -> Iterator[str]:
     for _ in range(n):
         time.sleep(0.01)
@@ -44,6 +35,11 @@ async def async_ticks(n: int) -> AsyncIterator[str]:
         yield f"t={time.monotonic_ns()}\n"
 
 
+async def idle(_: int) -> AsyncIterator[str]:
+    yield "ready\n"
+    await asyncio.sleep(3600)
+
+
 async def async_blocks(n: int) -> AsyncIterator[bytes]:
     for block in blocks(n):
         yield block
@@ -52,8 +48,7 @@ async def async_blocks(n: int) -> AsyncIterator[bytes]:
 CONTENTS: dict[str, Callable[[int], Any]] = {
     "sync-lines": lines,
     "async-lines": async_lines,
-    "small-sync": small,
-    "small-async": async_small,
+    "idle-plain": idle,
     "latency-sync": ticks,
     "latency-async": async_ticks,
     "memory-sync": blocks,

@@ -151,7 +151,15 @@ def starlette() -> Starlette:
         for record in records(n):
             yield writer.writerow(record)
 
-    return on_routes({"csv": lambda n: StreamingResponse(csv_lines(n), media_type="text/csv")})
+    def plain(data: str, event: str) -> str:
+        return f"{data} {event}\n"
+
+    return on_routes(
+        {
+            "csv": lambda n: StreamingResponse(csv_lines(n), media_type="text/csv"),
+            "idle-events": lambda n: StreamingResponse(idle(plain)),
+        }
+    )
 
 
 def stream_zip() -> Starlette:

@@ -11,7 +11,8 @@ from .labels import MARKS, TIMES, footer, label_of, name_of, quantity
 from .svg import EDGE, WIDTH, Drawing, Log
 
 TITLE = "How many times as fast as each peer"
-SECTIONS = {"core": "Streams", "files": "Files and ranges", "formats": "Formats"}
+SECTIONS = {"core": "Streams", "trickle": "Items one by one", "small": "Small responses"}
+SECTIONS |= {"files": "Files and ranges", "formats": "Formats"}
 PEER, PLOT, PLOT_END = 340.0, 356.0, 668.0
 TOP, SECTION, LINE, BAR = 96.0, 34.0, 22.0, 12.0
 RIGHT = WIDTH - EDGE
@@ -20,6 +21,7 @@ RIGHT = WIDTH - EDGE
 def bars(results: Results) -> str:
     shown = [row for row in results.rows if row.job.group in SECTIONS]
     rates = [row for row in shown if row.more_is_better and row.ratio is not None]
+    rates = [row for row in rates if not (row.peer and row.peer.floor)]
     limited = [row for row in shown if bounds(row) and not row.more_is_better]
     chart = Bars(rates)
     chart.legend()
@@ -118,7 +120,7 @@ class Bars:
         if not rows:
             return y
         draw, y = self.drawing, y + SECTION
-        draw.text(EDGE, y - 12, "Memory and latency", "ink heading")
+        draw.text(EDGE, y - 12, "Memory, latency and processor time", "ink heading")
         for x, said, place in ((PLOT, "streamkit", "start"), (PLOT + 130, "peers", "start")):
             draw.text(x, y - 12, said, "muted small", place)
         draw.text(RIGHT, y - 12, "goal", "muted small", "end")

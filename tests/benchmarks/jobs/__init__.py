@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from ..model import Job
-from . import core, files, formats, growth
+from . import core, files, formats, growth, small, trickle
 
-JOBS: list[Job] = [*core.JOBS, *files.JOBS, *formats.JOBS, *growth.JOBS]
+JOBS: list[Job] = [
+    *core.JOBS,
+    *trickle.JOBS,
+    *small.JOBS,
+    *files.JOBS,
+    *formats.JOBS,
+    *growth.JOBS,
+]

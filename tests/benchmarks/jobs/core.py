@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..measures import bridge, latency, memory, requests, transfer
+from ..measures import bridge, idle, latency, memory, transfer
 from ..model import Job, Side
 from ..samples import GIB, MB, MIB
 
@@ -84,26 +84,6 @@ JOBS = [
         label="iterate_in_threadpool alone",
     ),
     Job(
-        "small-sync",
-        "3-chunk stream, 8 connections, sync",
-        requests(8),
-        4000,
-        KIT,
-        starlette(1.5),
-        url="/small-sync/3",
-        label="3-chunk stream, sync",
-    ),
-    Job(
-        "small-async",
-        "3-chunk stream, 8 connections, async",
-        requests(8),
-        6000,
-        KIT,
-        starlette(1),
-        url="/small-async/3",
-        label="3-chunk stream, async",
-    ),
-    Job(
         "file-chunks",
         "256 MiB binary file in a sync endpoint, `file_chunks(file)` against `yield from file`",
         transfer("MB", MB),
@@ -117,6 +97,21 @@ JOBS = [
     ),
     delay("sync"),
     delay("async"),
+    Job(
+        "idle-plain",
+        "1,000 idle streams",
+        idle,
+        1000,
+        KIT,
+        starlette(0.9),
+        limits={"more threads": 0},
+        rounds=3,
+        fresh=True,
+        warm_up=None,
+        quick=0.2,
+        same=None,
+        label="1,000 idle streams",
+    ),
     peak("sync", "a sync generator", starlette()),
     peak("async", "an async generator", starlette()),
     peak("file", "an open file", url="/memory-file/{n}.bin"),

@@ -7,7 +7,6 @@ from ..model import Job, Side
 from ..samples import GIB, MB
 
 FILES, FASTAPI_FILES = "files:streamkit", "files:fastapi_streamkit"
-MIDDLE = f"Range: bytes={GIB // 2}-{GIB // 2 + 65535}\r\n"
 
 JOBS = [
     Job(
@@ -29,28 +28,6 @@ JOBS = [
         (Side("files:starlette", 2), Side("nginx")),
         url="/file/1000000.bin",
         label="1 MB file, 32 connections",
-    ),
-    Job(
-        "file-20k",
-        "20 kB file, 16 connections",
-        requests(16),
-        6000,
-        FILES,
-        (Side("files:starlette", 2), Side("nginx")),
-        url="/file/20000.bin",
-        label="20 kB file, 16 connections",
-    ),
-    Job(
-        "file-range",
-        "64 KiB from the middle of a 1 GiB file, 16 connections",
-        requests(16, MIDDLE),
-        4000,
-        FILES,
-        (Side("files:starlette", 2), Side("nginx")),
-        url=f"/file/{GIB}.bin",
-        headers=MIDDLE,
-        rounds=3,
-        label="64 KiB range, 16 connections",
     ),
     Job(
         "file-fastapi",

@@ -11,7 +11,8 @@ import anyio.to_thread
 import pytest
 from anyio.lowlevel import checkpoint
 
-from streamkit import StreamingResponse, backend
+from streamkit import StreamingResponse
+from streamkit import loop as backend
 from streamkit.testing import stream
 
 pytestmark = pytest.mark.anyio

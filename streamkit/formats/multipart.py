@@ -1,0 +1,92 @@
+"""Multipart bodies: parts that follow, or replace, each other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
+
+from starlette.background import BackgroundTask
+
+from streamkit.declare import Option, flag
+from streamkit.encoders import Encoder
+from streamkit.encoders.charsets import find_charset
+from streamkit.encoders.multipart import MultipartEncoder
+from streamkit.http.byteranges import multipart_type
+from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
+
+__all__ = ["MultipartOptions", "MultipartStreamingResponse"]
+
+
+class MultipartOptions(ResponseOptions, total=False):
+    """What multipart adds to the class attributes."""
+
+    part_media_type: str | None
+    part_length: Annotated[
+        bool, Option(False, flag, text="A `Content-Length` in each part that replaces another.")
+    ]
+    boundary: str | None
+
+
+class MultipartStreamingResponse(StreamingResponse):
+    """Streams parts, `multipart/x-mixed-replace`: in an `<img>`, pictures that move.
+
+    Items are `MultipartPart`, or bytes of one `part_media_type`. `media_type="multipart/mixed"`
+    is for readers that want all parts, each of which has a `Content-Length` then. In a stream of
+    parts that replace each other it has one with `part_length=True`, which some cameras' readers
+    need; browsers then show each picture when the next one comes, and by default at once. The
+    `boundary` is 128 random bits unless given.
+
+        @app.get("/camera")
+        def camera():
+            return MultipartStreamingResponse(frames(), part_media_type="image/jpeg")
+    """
+
+    media_type = "multipart/x-mixed-replace"
+    options = MultipartOptions
+    part_media_type: str | None = None
+    part_length: bool = False
+    boundary: str | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            content: Iterable[object] | AsyncIterable[object],
+            status_code: int = 200,
+            headers: Mapping[str, str] | None = None,
+            media_type: str | None = None,
+            background: BackgroundTask | None = None,
+            *,
+            filename: str | None = None,
+            content_disposition_type: str = "attachment",
+            on_close: OnClose | None = None,
+            **options: Unpack[MultipartOptions],
+        ) -> None: ...
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        super().init_headers(headers)
+        if self.headers.get("content-type") == self.media_type:
+            _, _, subtype = str.partition(self.media_type or "", "/")
+            typed = multipart_type(subtype, self._multipart.boundary)
+            self.headers["content-type"] = typed.decode("latin-1")
+
+    def make_encoder(self) -> Encoder[Any]:
+        # The string itself: a subclass of str (an enum, say) may show itself as something else.
+        media_type = str.__str__(self.media_type or "")
+        if not media_type.startswith("multipart/"):
+            raise ValueError(
+                f"the media_type of a multipart response must be multipart/..., "
+                f"got {self.media_type!r}; part_media_type is the one of its parts"
+            )
+        if find_charset(self.charset).codec != "utf-8":
+            raise ValueError(
+                f"the parts of a multipart response are bytes, which charset={self.charset!r} does "
+                f"not change; name it in part_media_type"
+            )
+        self._multipart = MultipartEncoder(
+            self.part_media_type,
+            None if self.boundary is None else str.encode(self.boundary, "latin-1"),
+            replace=media_type.endswith("x-mixed-replace"),
+            part_length=self.part_length,
+        )
+        return self._multipart

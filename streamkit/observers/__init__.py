@@ -1,0 +1,1 @@
+"""Observers that are ready to use: `opentelemetry` and `prometheus`, an extra each."""

@@ -1,0 +1,295 @@
+"""What an operator sees of the responses: observers, and the list of what is open."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from starlette.types import Scope
+
+if TYPE_CHECKING:
+    from streamkit.outcome import StreamOutcome
+
+__all__ = [
+    "Observation",
+    "Observer",
+    "OpenResponse",
+    "OpenStreamInfo",
+    "StreamInfo",
+    "Waiting",
+    "forget",
+    "observe",
+    "observe_response",
+    "open_streams",
+    "register",
+    "route_of",
+]
+
+logger = logging.getLogger("streamkit")
+
+Waiting = Literal["content", "client", "thread"]
+"""What an open response waits for: its next item, the client, or a thread for its content."""
+
+
+class StreamInfo:
+    """A response, as observers are told of it: one object from `started` to `ended`.
+
+    * `route`: the path template of its route, `"/orders/{id}"`; None without a router.
+    * `method`: `"GET"` and the like.
+    * `media_type`: of what is sent, None if there is none.
+    * `client`: the address that the server tells, or None.
+    * `status`: None until the response has started, and for ever if it never does.
+    * `scope`: the ASGI scope.
+
+    Compared by identity, so that an observer may keep something for each in a dict.
+
+        def ended(self, info: StreamInfo, outcome: StreamOutcome) -> None:
+            print(info.method, info.route, info.status, outcome.reason)
+    """
+
+    __slots__ = ("__weakref__", "_route", "client", "media_type", "method", "scope", "status")
+
+    def __init__(self, scope: Scope, media_type: str | None = None) -> None:
+        self.scope = scope
+        self._route: str | None = ""
+        self.method: str = scope.get("method", "GET")
+        self.media_type = media_type
+        self.client: tuple[str, int] | None = scope.get("client")
+        self.status: int | None = None
+
+    @property
+    def route(self) -> str | None:
+        """The path template, with the prefixes of mounts and routers."""
+        if self._route == "":
+            self._route = route_of(self.scope)
+        return self._route
+
+    def __repr__(self) -> str:
+        return f"<StreamInfo {self.method} {self.route} {self.status}>"
+
+
+class Observer:
+    """What an observer may have; subclass it, or pass any object with one or more of these.
+
+    The methods are called on the event loop's thread while the response waits for them: take
+    microseconds, and hand what takes longer to a thread. What they raise is logged and disturbs
+    nothing.
+
+        class Printer(Observer):
+            def ended(self, info, outcome):
+                print(info.route, outcome.reason, outcome.bytes_sent)
+    """
+
+    def started(self, info: StreamInfo) -> None:
+        """A response begins; nothing of its content has run, and nothing was sent."""
+
+    def first_byte(self, info: StreamInfo) -> None:
+        """The first bytes of the body were handed to the server; not called without a body."""
+
+    def ended(self, info: StreamInfo, outcome: StreamOutcome) -> None:
+        """It is over and its content closed; `outcome` is what `on_close` is told.
+
+        Called exactly once for each `started`.
+        """
+
+
+_EVENTS = ("started", "first_byte", "ended")
+
+
+class _Registration:
+    """Lets `observe` be used as a context manager."""
+
+    def __init__(self, observer: object) -> None:
+        calls = {name: getattr(observer, name, None) for name in _EVENTS}
+        if isinstance(observer, type) or not any(map(callable, calls.values())):
+            raise TypeError(
+                f"observe() takes an object with started(info), first_byte(info) or "
+                f"ended(info, outcome), got {observer!r}"
+            )
+        for name, call in calls.items():
+            if iscoroutinefunction(call):
+                raise TypeError(
+                    f"{type(observer).__name__}.{name} must be a plain function, got an async "
+                    f"one: a response doesn't wait for its observers; start a task in it"
+                )
+        self.started = calls["started"]
+        self.first_byte = calls["first_byte"]
+        self.ended = calls["ended"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        global observers
+        observers = tuple(other for other in observers if other is not self)
+
+
+observers: tuple[_Registration, ...] = ()
+"""Empty unless somebody observes: the only thing a response checks then."""
+
+
+def observe(observer: Observer | object) -> _Registration:
+    """Tell an observer of every response of this process from now on.
+
+    `observer` has `started(info)`, `first_byte(info)` and `ended(info, outcome)`, or some of these:
+    see `Observer`. It is told of the responses that begin while it is registered, up to their end
+    even if that comes later. Call it once at start, or use it as a context manager, which takes
+    the observer away again. Raises `TypeError` for an object with none of the methods, and for
+    async ones.
+
+        with observe(PrometheusObserver()):
+            serve()
+    """
+    global observers
+    registration = _Registration(observer)
+    observers = (*observers, registration)
+    return registration
+
+
+class Observation:
+    """One response and the observers that were there when it began."""
+
+    __slots__ = ("_observers", "info")
+
+    def __init__(self, info: StreamInfo) -> None:
+        self.info = info
+        self._observers = observers
+        for each in self._observers:
+            if each.started is not None:
+                _tell(each.started, info)
+
+    def first_byte(self) -> None:
+        """The first bytes of the body were sent."""
+        for each in self._observers:
+            if each.first_byte is not None:
+                _tell(each.first_byte, self.info)
+
+    def ended(self, outcome: StreamOutcome) -> None:
+        """The response is over; a second call does nothing."""
+        told, self._observers = self._observers, ()
+        for each in told:
+            if each.ended is not None:
+                _tell(each.ended, self.info, outcome)
+
+
+def observe_response(scope: Scope, media_type: str | None) -> Observation | None:
+    """Begin to tell of a response, if anybody observes; set `info.status` once it is known."""
+    return Observation(StreamInfo(scope, media_type)) if observers else None
+
+
+def _tell(call: Callable[..., Any], *args: Any) -> None:
+    try:
+        call(*args)
+    except Exception:
+        logger.exception("an observer failed in %s", getattr(call, "__qualname__", call))
+
+
+def route_of(scope: Scope) -> str | None:
+    """The path template of a request's route, with the prefixes of mounts and routers.
+
+    None if no router set one: a path itself has too many values for a metric's label. A parameter
+    in a mount's own path is put back by its name.
+    """
+    route = scope.get("route")
+    found = getattr(route, "path", None)
+    if not isinstance(found, str):
+        return None
+    # FastAPI may keep the prefix of an included router beside the route.
+    kept = scope.get("fastapi")
+    context = kept.get("effective_route_context") if isinstance(kept, dict) else None
+    if getattr(context, "original_route", None) is route:
+        found = getattr(context, "path", found)
+    path = str(found)
+    if "app_root_path" not in scope:
+        return path
+    mounted = scope.get("root_path", "").removeprefix(scope["app_root_path"])
+    return _named(mounted, scope.get("path_params", {}), path) + path
+
+
+def _named(mounted: str, params: dict[str, Any], path: str) -> str:
+    values = {
+        str(value): f"{{{name}}}" for name, value in params.items() if f"{{{name}" not in path
+    }
+    return "/".join(values.get(segment, segment) for segment in mounted.split("/"))
+
+
+class OpenResponse(Protocol):
+    """What `open_streams` reads of a response on its way. Times are `time.monotonic()`'s."""
+
+    scope: Scope
+    began: float
+    bytes_sent: int
+    last_item: float | None
+    """When items were taken from the content last."""
+    last_send: float | None
+    """When a send came back last."""
+    waiting: Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStreamInfo:
+    """A response that is open now.
+
+    `route`: the path template, None without a router. `age`: seconds since it began. `bytes`: of
+    the body, handed to the server. `since_last_item`, `since_last_send`: seconds, None before the
+    first. `waiting`: for the "content" to give something, for the "client" to take something, or
+    for a "thread" to run the content on.
+
+        stuck = [s for s in open_streams() if s.waiting == "client" and s.since_last_send > 60]
+    """
+
+    route: str | None
+    age: float
+    bytes: int
+    since_last_item: float | None
+    since_last_send: float | None
+    waiting: Waiting
+
+
+_open: set[OpenResponse] = set()
+
+
+def register(response: OpenResponse) -> None:
+    """List a response from now on."""
+    _open.add(response)
+
+
+def forget(response: OpenResponse) -> None:
+    """It has ended; a response that isn't listed is no error."""
+    _open.discard(response)
+
+
+def open_streams() -> list[OpenStreamInfo]:
+    """The responses that this process has open now, the oldest first; callable from any thread.
+
+    for each in open_streams():
+        print(each.route, round(each.age), each.bytes, each.waiting)
+    """
+    now = monotonic()
+    # sorted() copies the set in one step: the loop's thread may change it meanwhile.
+    responses = sorted(_open, key=lambda response: response.began)
+    return [
+        OpenStreamInfo(
+            route_of(response.scope),
+            now - response.began,
+            response.bytes_sent,
+            _since(response.last_item, now),
+            _since(response.last_send, now),
+            response.waiting,
+        )
+        for response in responses
+    ]
+
+
+def _since(moment: float | None, now: float) -> float | None:
+    return None if moment is None else max(0.0, now - moment)

@@ -1,0 +1,55 @@
+"""Answers thousands of short requests of each kind, and counts what is left of them."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+
+import anyio.lowlevel
+
+from tests.attack.contents import KINDS, Client, Diary
+from tests.attack.running import Attack, Leftovers
+
+# Of each kind, if there is the time; so many are made before anything is counted.
+MANY, WARM_UP = 100_000, 200
+# Blocks of memory that each response may leave, on average: none, but for chance.
+BLOCKS = 0.05
+# Blocks that come and go by themselves.
+NOISE = 1500
+
+
+async def attack(attack: Attack) -> None:
+    """Each kind in turn, for its share of the time."""
+    kinds = list(KINDS)
+    attack.random.shuffle(kinds)
+    for number, kind in enumerate(kinds):
+        share = attack.share(len(kinds) - number)
+        await _answer(attack, kind, WARM_UP)
+        leftovers = Leftovers()
+        blocks, threads = sys.getallocatedblocks(), threading.active_count()
+        count = 0
+        while count < MANY and share.goes_on:
+            await _answer(attack, kind, 100)
+            count += 100
+        await leftovers.check(attack)
+        gc.collect()
+        more = sys.getallocatedblocks() - blocks
+        attack.expect(
+            more < NOISE + BLOCKS * count, f"{count} responses left {more} blocks of memory"
+        )
+        # anyio keeps idle threads: no more of them than there were streams at once.
+        more = threading.active_count() - threads
+        attack.expect(more <= 2, f"{count} responses left {more} threads")
+
+
+async def _answer(attack: Attack, kind: str, count: int) -> None:
+    for _ in range(count):
+        diary, client = Diary(), Client(suspends=False)
+        attack.step("answered requests", kind)
+        await client.request(KINDS[kind](diary))
+        # What is to run soon may do so.
+        await anyio.lowlevel.checkpoint()
+        if not (diary.settled and client.complete):
+            await attack.eventually(lambda: diary.settled, lambda: str(diary))  # noqa: B023
+            attack.expect(client.complete, "the body is not complete")

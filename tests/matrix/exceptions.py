@@ -1,0 +1,46 @@
+"""Cells that a server or a middleware makes impossible, each with its reason."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tests.matrix.cells import Cell
+from tests.matrix.client import CLEAN_END, HANG
+
+
+class Exempt(NamedTuple):
+    """Cells that match `pattern` may have `verdict`: a word each for server, stack, way, client,
+    honest and offset, as in a cell's own line; `*` and `|` as in a shell's `case`."""
+
+    pattern: str
+    verdict: str
+    reason: str
+
+
+EXCEPTIONS: tuple[Exempt, ...] = (
+    Exempt(
+        "* catch|catch+*|*+catch * * plain",
+        CLEAN_END,
+        "the middleware finishes the body of an app that has failed, as a whole one; it is for "
+        "Honest to refuse that",
+    ),
+    Exempt(
+        "* base+transform|collect+transform * * plain",
+        CLEAN_END,
+        "the inner middleware passes over the invalid messages, and the outer one ends the body of "
+        "an app that has failed: nothing tells the server; Honest does",
+    ),
+    Exempt(
+        "hypercorn-h2 *",
+        HANG,
+        "hypercorn 0.18 neither ends nor resets an HTTP/2 stream whose app has failed; its client "
+        "has a timeout of its own, or waits",
+    ),
+)
+
+
+def exemption(cell: Cell, verdict: str) -> Exempt | None:
+    """Why a cell may have a verdict that fails elsewhere; None if it may not."""
+    return next(
+        (row for row in EXCEPTIONS if row.verdict == verdict and cell.matches(row.pattern)), None
+    )

@@ -1,0 +1,280 @@
+"""Observers hear of each response, and disturb none."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+import anyio
+import pytest
+from fastapi import APIRouter, FastAPI, Request
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from streamkit import Observer, StreamInfo, StreamOutcome, observe, observing, open_streams
+from streamkit.observing import Waiting, forget, observe_response, register, route_of
+from streamkit.testing import fetch
+
+DONE = StreamOutcome("complete", 10, 0.5)
+SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "client": ("10.0.0.1", 4000)}
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+
+    def started(self, info: StreamInfo) -> None:
+        self.heard.append(("started", info))
+
+    def first_byte(self, info: StreamInfo) -> None:
+        self.heard.append(("first_byte", info))
+
+    def ended(self, info: StreamInfo, outcome: StreamOutcome) -> None:
+        self.heard.append(("ended", info, outcome))
+
+
+class EndsOnly:
+    def __init__(self) -> None:
+        self.ends = 0
+
+    def ended(self, info: StreamInfo, outcome: StreamOutcome) -> None:
+        self.ends += 1
+
+
+class Broken(Observer):
+    def started(self, info: StreamInfo) -> None:
+        raise LookupError("broken")
+
+    first_byte = started
+
+    def ended(self, info: StreamInfo, outcome: StreamOutcome) -> None:
+        raise LookupError("broken")
+
+
+def respond() -> StreamInfo | None:
+    """What a response does."""
+    observation = observe_response(SCOPE, "text/plain")
+    if observation is None:
+        return None
+    observation.info.status = 200
+    observation.first_byte()
+    observation.ended(DONE)
+    return observation.info
+
+
+def test_an_observer_hears_of_a_response_from_start_to_end() -> None:
+    recorder = Recorder()
+    with observe(recorder):
+        info = respond()
+    assert recorder.heard == [("started", info), ("first_byte", info), ("ended", info, DONE)]
+    assert info is not None
+    assert (info.method, info.client, info.status) == ("GET", ("10.0.0.1", 4000), 200)
+    assert (info.media_type, info.route, info.scope) == ("text/plain", None, SCOPE)
+    assert repr(info) == "<StreamInfo GET None 200>"
+
+
+def test_without_an_observer_nothing_is_made() -> None:
+    assert observing.observers == ()
+    assert respond() is None
+
+
+def test_an_observer_is_heard_no_more_after_its_block() -> None:
+    first, second = Recorder(), Recorder()
+    with observe(first), observe(second):
+        respond()
+    with observe(second):
+        respond()
+    assert (len(first.heard), len(second.heard)) == (3, 6)
+    assert observing.observers == ()
+
+
+def test_an_observer_registered_at_start_stays() -> None:
+    recorder = Recorder()
+    registration = observe(recorder)
+    try:
+        respond()
+        respond()
+    finally:
+        registration.__exit__(None, None, None)
+    assert len(recorder.heard) == 6
+
+
+def test_a_response_that_began_is_told_of_to_its_end() -> None:
+    early, late = Recorder(), Recorder()
+    with observe(early):
+        observation = observe_response(SCOPE, None)
+    assert observation is not None
+    with observe(late):
+        observation.ended(DONE)
+    assert [event[0] for event in early.heard] == ["started", "ended"]
+    assert late.heard == []
+
+
+def test_an_end_is_told_once() -> None:
+    ends = EndsOnly()
+    with observe(ends):
+        observation = observe_response(SCOPE, None)
+        assert observation is not None
+        observation.ended(DONE)
+        observation.ended(DONE)
+    assert ends.ends == 1
+
+
+def test_an_observer_may_have_one_method_only() -> None:
+    ends = EndsOnly()
+    with observe(ends):
+        respond()
+    assert ends.ends == 1
+
+
+def test_an_observer_that_raises_is_logged_and_the_others_hear_all(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recorder = Recorder()
+    with caplog.at_level(logging.ERROR, "streamkit"), observe(Broken()), observe(recorder):
+        respond()
+    assert len(recorder.heard) == 3
+    assert [record.name for record in caplog.records] == ["streamkit"] * 3
+    assert "an observer failed in Broken.started" in caplog.text
+    assert "LookupError: broken" in caplog.text
+
+
+def test_what_ends_the_process_is_not_swallowed() -> None:
+    class Exits:
+        def started(self, info: StreamInfo) -> None:
+            raise KeyboardInterrupt
+
+    with observe(Exits()), pytest.raises(KeyboardInterrupt):
+        respond()
+
+
+class Async:
+    async def ended(self, info: StreamInfo, outcome: StreamOutcome) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("observer", "message"),
+    [
+        (object(), "observe\\(\\) takes an object with started"),
+        (Recorder, "observe\\(\\) takes an object with started"),
+        (print, "observe\\(\\) takes an object with started"),
+        (Async(), "Async.ended must be a plain function, got an async one"),
+    ],
+)
+def test_what_is_no_observer_is_refused(observer: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        observe(observer)
+    assert observing.observers == ()
+
+
+def test_the_base_class_hears_everything_and_does_nothing() -> None:
+    with observe(Observer()):
+        assert respond() is not None
+
+
+def routes() -> tuple[Any, list[Any]]:
+    found: list[Any] = []
+
+    def show(request: Request) -> PlainTextResponse:
+        found.append(route_of(request.scope))
+        return PlainTextResponse("")
+
+    router = APIRouter(prefix="/orders")
+    router.get("/{id}")(show)
+    app = FastAPI()
+    app.get("/top/{x}")(show)
+    app.include_router(router, prefix="/v1")
+    inner = FastAPI()
+    inner.get("/in/{y}")(show)
+    app.mount("/tenants/{tenant}", inner)
+    plain = Starlette(routes=[Route("/s/{q}", show), Mount("/m", routes=[Route("/t", show)])])
+    app.mount("/plain", plain)
+    return app, found
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/top/1", "/top/{x}"),
+        ("/v1/orders/7", "/v1/orders/{id}"),
+        ("/tenants/acme/in/2", "/tenants/{tenant}/in/{y}"),
+        ("/plain/s/3", "/plain/s/{q}"),
+        ("/plain/m/t", "/plain/m/t"),
+    ],
+)
+async def test_the_route_is_the_whole_template(path: str, route: str) -> None:
+    app, found = routes()
+    with anyio.fail_after(10):
+        response = await fetch(app, path)
+    assert (response.status, found) == (200, [route])
+
+
+def test_without_a_router_there_is_no_route() -> None:
+    assert route_of({"type": "http", "path": "/a/1"}) is None
+    assert route_of({"type": "http", "route": object()}) is None
+
+
+@dataclass(eq=False)
+class Open:
+    scope: dict[str, Any]
+    began: float = field(default_factory=monotonic)
+    bytes_sent: int = 0
+    last_item: float | None = None
+    last_send: float | None = None
+    waiting: Waiting = "content"
+
+
+def test_what_is_open_is_listed_the_oldest_first() -> None:
+    now = monotonic()
+    route = Route("/events", lambda request: PlainTextResponse(""))
+    young = Open(SCOPE, began=now - 1)
+    old = Open({**SCOPE, "route": route}, now - 60, 4096, now - 20, now - 30, "client")
+    register(young)
+    register(old)
+    try:
+        first, second = open_streams()
+    finally:
+        forget(young)
+        forget(old)
+    assert (first.route, first.bytes, first.waiting) == ("/events", 4096, "client")
+    assert 60 <= first.age < 65
+    assert first.since_last_item is not None
+    assert first.since_last_send is not None
+    assert 20 <= first.since_last_item < 25
+    assert 30 <= first.since_last_send < 35
+    assert (second.route, second.bytes, second.waiting) == (None, 0, "content")
+    assert (second.since_last_item, second.since_last_send) == (None, None)
+    assert open_streams() == []
+
+
+def test_a_response_that_is_not_listed_can_be_forgotten() -> None:
+    forget(Open(SCOPE))
+
+
+def test_the_list_can_be_read_from_any_thread_while_responses_come_and_go() -> None:
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        try:
+            while not stop.is_set():
+                open_streams()
+        except BaseException as exc:
+            failures.append(exc)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(2000):
+        responses = [Open(SCOPE) for _ in range(10)]
+        for response in responses:
+            register(response)
+        for response in responses:
+            forget(response)
+    stop.set()
+    reader.join()
+    assert failures == []
