@@ -79,6 +79,8 @@ class Follow(AsyncIterator[Any]):
         """The id of the last item that was given, or the id after which the reader began."""
         self._page: deque[Record] = deque()
         self._page_size = PAGE
+        # Whether it has come up to the tail and takes what others take, too.
+        self._flows = False
         self._pending: deque[Any] = deque()
         self._tail: Tail | None = None
         # An index into the tail, once the reader has come up to it.
@@ -113,6 +115,7 @@ class Follow(AsyncIterator[Any]):
         has_all = self._after is not None and self.position == info.last and not has_gap
         if info.end is not None and has_all:
             return self._started(204, {"Stream-State": end_state(info.end)[0]})
+        self._signal = loop.make_signal()
         self._tail = await core.hold_for_reader(self._name, info, channel, self._window)
         if self._encodes and (opening := self._format.opening(self.position)) is not None:
             self._pending.append(opening)
@@ -178,6 +181,21 @@ class Follow(AsyncIterator[Any]):
         tail = self._tail
         if tail is None:
             return await self._end_unread()
+        if self._flows and tail.error is None:
+            # The way of thousands of readers, an item each: `_next` does the same.
+            if self._index == tail.top:
+                assert self._signal is not None
+                tail.waiting[self._signal] = None
+                await self._signal.wait()
+                self._granted = tail.top
+            made = tail.chunks.get((self._format, self._index))
+            if made is not None and made[1] - self._granted <= self._window:
+                chunk, self._index, self.position = made
+                return chunk
+            self._flows = False
+        return await self._next(tail)
+
+    async def _next(self, tail: Tail) -> Any:
         if not self._pending:
             self._check_pace(tail)
         while True:
@@ -199,8 +217,7 @@ class Follow(AsyncIterator[Any]):
         if tail.error is not None:
             self.release()
             raise tail.error
-        if self._signal is None:
-            self._signal = loop.make_signal()
+        assert self._signal is not None
         await tail.wait(self._signal)
         self._granted = tail.top
 
@@ -214,8 +231,8 @@ class Follow(AsyncIterator[Any]):
                 return None
             self._finish(record)
         if self._encodes and self._format.shared:
-            chunk, self._index = tail.chunk(self._format, self._index)
-            self.position = tail.records[self._index - 1 - tail.base].id
+            self._flows = True
+            chunk, self._index, self.position = tail.chunk(self._format, self._index)
             return chunk
         self._index += 1
         self.position = record.id
@@ -331,6 +348,8 @@ class Follow(AsyncIterator[Any]):
         """Let go of the tail; the reader no longer counts."""
         if self._tail is not None:
             tail, self._tail = self._tail, None
+            if self._signal is not None:
+                tail.waiting.pop(self._signal, None)
             self._closed = True
             self._core.release_reader(tail)
 

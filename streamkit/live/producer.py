@@ -208,7 +208,8 @@ class Producer:
         else:
             self._count += len(ids)
             if self._log.remote:
-                self.tail.feed([Record(*pair) for pair in _records(ids, batch)])
+                records = zip(ids, batch, strict=True)
+                self.tail.feed([Record(id_, *payload) for id_, payload in records])
 
     def _log_failed(self, error: Exception) -> None:
         self._log_error = error
@@ -259,7 +260,3 @@ class Producer:
                     return
         if self.tail.end is None:
             self._feed([payload])
-
-
-def _records(ids: list[str], batch: list[Payload]) -> list[tuple[str, str, bytes]]:
-    return [(id_, *payload) for id_, payload in zip(ids, batch, strict=True)]
