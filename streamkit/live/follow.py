@@ -188,9 +188,8 @@ class Follow(AsyncIterator[Any]):
                 tail.waiting[self._signal] = None
                 await self._signal.wait()
                 self._granted = tail.top
-            made = tail.chunks.get((self._format, self._index))
-            if made is not None and made[1] - self._granted <= self._window:
-                chunk, self._index, self.position = made
+            if tail.flows_at(self._index) and tail.top - self._granted <= self._window:
+                chunk, self._index, self.position = tail.chunk(self._format, self._index)
                 return chunk
             self._flows = False
         return await self._next(tail)

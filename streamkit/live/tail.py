@@ -61,7 +61,8 @@ class Tail:
                 return
         if self.end is not None and not self.is_channel:
             return
-        self.chunks.clear()
+        if self.chunks:
+            self.chunks.clear()
         self.records += records
         self.top += len(records)
         self.last = records[-1].id
@@ -115,11 +116,18 @@ class Tail:
         """The index of the first record after an id."""
         return self.base + bisect_right(self.records, position, key=_id)
 
+    def flows_at(self, index: int) -> bool:
+        """Whether a reader at this index has a record to take that is not the end."""
+        return self.base <= index < self.top and self.records[index - self.base].kind != END
+
     def chunk(self, format_: RecordFormat, index: int) -> tuple[bytes, int, str]:
         """The encoded records from an index on, as many as make a chunk.
 
         With it the next index, and the id of the last record. There must be one before the end.
         """
+        if self.readers == 1 and index + 1 == self.top:
+            record = self.records[-1]
+            return format_.encode(record), self.top, record.id
         key = (format_, index)
         if (made := self.chunks.get(key)) is not None:
             return made

@@ -39,8 +39,10 @@ async def start(id_: str, items: int = 100, pause: float = 0.01) -> Any:
 
 
 @app.post("/begin/{id_}")
-async def begin(id_: str, items: int = 100, pause: float = 0.01) -> str:
-    return (await live.start(count(id_, items, pause), id=id_)).id
+async def begin(
+    id_: str, items: int = 100, pause: float = 0.01, linger: float | None = None
+) -> str:
+    return (await live.start(count(id_, items, pause), id=id_, linger=linger)).id
 
 
 @app.get("/news")

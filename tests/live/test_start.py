@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import anyio.lowlevel
 import pytest
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
