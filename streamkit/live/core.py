@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 
@@ -14,12 +14,12 @@ import anyio
 
 from streamkit import loop
 from streamkit.live.errors import LogUnavailable
-from streamkit.live.log import Info, Log
+from streamkit.live.log import FIRST, Info, Log
 from streamkit.live.producer import Producer
 from streamkit.live.records import Payload, end_payload, end_state
 from streamkit.live.tail import Hub, Tail
 
-__all__ = ["Core"]
+__all__ = ["Core", "in_time"]
 
 logger = logging.getLogger("streamkit")
 
@@ -32,6 +32,15 @@ CLOSING = 0.5
 LOST = end_payload("failed", "producer lost")
 CANCELLED = end_payload("cancelled", "cancelled")
 SHUTDOWN = end_payload("failed", "shutdown")
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """Bounds what comes before the start of a response."""
+    with anyio.move_on_after(FIRST) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise LogUnavailable(f"it gave no answer for {FIRST:g} seconds")
 
 
 class Core:
@@ -48,6 +57,7 @@ class Core:
         self._changed: loop.Signal | None = None
         # When leases are to be looked at next.
         self._lease_due = 0.0
+        self._stopping_since: float | None = None
         self._calls: deque[Callable[[], None]] = deque()
         self._wake: Callable[[], None] = self._call
         self._kept: anyio.Event | None = None
@@ -69,6 +79,7 @@ class Core:
         self._changed = loop.make_signal()
         self._wake = loop.threadsafe(self._call)
         self._kept = anyio.Event()
+        self._stopping_since = None
         self.is_running = True
         loop.spawn(self._keep)
 
@@ -96,7 +107,9 @@ class Core:
 
     async def stop_runs(self) -> None:
         """Give the runs of this process their grace, then close them and mark them failed."""
-        with anyio.move_on_after(self.grace):
+        if self._stopping_since is None:
+            self._stopping_since = monotonic()
+        with anyio.move_on_after(self._stopping_since + self.grace - monotonic()):
             await self._wait_for_runs()
         for producer in tuple(self.producers.values()):
             producer.stop(SHUTDOWN)
@@ -118,7 +131,8 @@ class Core:
     async def info(self, name: str, *, channel: bool) -> Info | None:
         """What there is of a stream, in the log or, once that has failed, here."""
         try:
-            return await self.log.info(name, channel=channel)
+            with in_time():
+                return await self.log.info(name, channel=channel)
         except LogUnavailable:
             tail = self._hub.find(name, channel=channel)
             if tail is None or not tail.is_produced_here or tail.base:
@@ -147,9 +161,13 @@ class Core:
                 producer.unread_since = None
                 producer.had_reader = True
             elif self.log.remote and tail.readers == 1:
-                if info.linger is not None:
-                    await self._attend(name)
                 self.change()
+                try:
+                    if info.linger is not None:
+                        await self._attend(name)
+                except BaseException:
+                    self.release_reader(tail)
+                    raise
         return tail
 
     def release_reader(self, tail: Tail) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from streamkit import loop
+from streamkit.live.core import Core, in_time
 from streamkit.live.errors import (
     Gone,
     RunFailed,
@@ -19,9 +20,6 @@ from streamkit.live.log import WINDOW, Info
 from streamkit.live.records import END, Record, end_state
 from streamkit.live.tail import CHUNK, Tail
 from streamkit.start import ResponseStart
-
-if TYPE_CHECKING:
-    from streamkit.live.core import Core
 
 __all__ = ["Follow", "OnSlow"]
 
@@ -111,7 +109,8 @@ class Follow(AsyncIterator[Any]):
         info = await core.info(name, channel=channel)
         if info is None:
             raise UnknownStream(name)
-        has_gap = await self._find_position(info)
+        with in_time():
+            has_gap = await self._find_position(info)
         has_all = self._after is not None and self.position == info.last and not has_gap
         if info.end is not None and has_all:
             return self._started(204, {"Stream-State": end_state(info.end)[0]})

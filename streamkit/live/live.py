@@ -21,7 +21,7 @@ from streamkit.live.memory import MemoryLog
 from streamkit.live.producer import Producer, as_async
 from streamkit.live.records import end_payload, end_state
 from streamkit.live.tail import Tail
-from streamkit.shutdown import graceful_shutdown
+from streamkit.shutdown import Shutdown, graceful_shutdown
 
 if TYPE_CHECKING:
     from streamkit.live.router import Authorize
@@ -119,8 +119,19 @@ class Live:
 
         For more, use both in a lifespan of your own: `async with graceful_shutdown(), live:`.
         """
-        async with graceful_shutdown(self._core.grace), self:
+        async with (
+            graceful_shutdown(self._core.grace) as shutdown,
+            self,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(self._stop_runs_with, shutdown)
             yield
+            group.cancel_scope.cancel()
+
+    async def _stop_runs_with(self, shutdown: Shutdown) -> None:
+        """Let the grace of runs begin with that of responses."""
+        await shutdown.wait()
+        await self._core.stop_runs()
 
     # runs
 
@@ -199,7 +210,8 @@ class Live:
         410; with `gap="event"` an event of type `gap`, and on from what there is. An unknown run is
         a 404, one that has ended and of which all was received a 204 with `Stream-State`.
 
-        The body ends cleanly only if the run is done; else it is cut, by `RunFailed`.
+        The body ends cleanly only if the run is done; else it is cut, by `RunFailed`. Items were
+        made JSON when they were appended: a response's `dumps` and type of items change nothing.
 
             @app.get("/answers/{id}")
             async def resume(id: str, request: Request):

@@ -231,6 +231,10 @@ class Producer:
 
     def _log_failed(self, error: Exception) -> None:
         self._log_error = error
+        # Others think this producer lost, and write its end, once they have the log back.
+        if self.tail.unsubscribe is not None:
+            self.tail.unsubscribe()
+            self.tail.unsubscribe = None
         logger.error("run %r goes on for the readers of this process only: %s", self.run, error)
 
     def _feed(self, batch: list[Payload]) -> None:

@@ -26,7 +26,7 @@ import anyio
 import redis
 
 from streamkit.live.errors import Gone, LogUnavailable, RunEnded
-from streamkit.live.log import Info, Sink
+from streamkit.live.log import FIRST, Info, Sink
 from streamkit.live.memory import ZERO
 from streamkit.live.records import END, Payload, Record
 from streamkit.live.wire import (
@@ -43,8 +43,8 @@ __all__ = ["RedisLog"]
 
 LARGEST = 2**64 - 1
 _shown = re.compile(r"(\d{13})-(\d{10})")
-# Seconds that `start` and `follow` wait for Redis before they are a 503.
-FIRST = 3.0
+# Newest records among which one is looked for that may have been appended before.
+NEWEST = 4096
 # Seconds between two tries.
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.5)
 
@@ -275,7 +275,7 @@ class RedisLog:
         async def find() -> None:
             """Take out those that were appended before the connection broke."""
             assert self._wire is not None
-            most = ("XREVRANGE", key, "+", "-", "COUNT", keep)
+            most = ("XREVRANGE", key, "+", "-", "COUNT", min(keep, NEWEST))
             (there,) = await self._wire.call([most], self._timeout)
             for raw, fields in there:
                 token = fields[3].decode()
@@ -295,7 +295,7 @@ class RedisLog:
     async def oldest(self, channel: str, history: int, max_age: float | None) -> str:
         key = self._channel_key(channel)
         now, size, first = await self._ask(
-            [("TIME",), ("XLEN", key), ("XRANGE", key, "-", "+", "COUNT", 1)], FIRST
+            [("TIME",), ("XLEN", key), ("XRANGE", key, "-", "+", "COUNT", 1)]
         )
         if not first:
             return await self._origin(key)
@@ -311,14 +311,14 @@ class RedisLog:
         if max_age is not None:
             oldest = int(now[0]) * 1000 + int(now[1]) // 1000 - _ms(max_age)
             asked.append(("XREVRANGE", key, max(oldest, 0), "-", "COUNT", 1))
-        for entries in await self._ask(asked, FIRST) if asked else ():
+        for entries in await self._ask(asked) if asked else ():
             if entries:
                 floor = max(floor, show(entries[-1][0]))
         return floor
 
     async def _origin(self, key: str) -> str:
         """The id of an empty channel's newest record, which was trimmed; there may be none."""
-        (info,) = await self._ask([("XINFO", "STREAM", key)], FIRST)
+        (info,) = await self._ask([("XINFO", "STREAM", key)])
         if isinstance(info, Exception):
             return ZERO
         fields = dict(zip(info[::2], info[1::2], strict=True))
@@ -333,7 +333,6 @@ class RedisLog:
                 ("XRANGE", key, "0-1", "0-1"),
                 ("XREVRANGE", key, "+", "-", "COUNT", 2),
             ],
-            FIRST,
         )
         end = None
         if newest and newest[0][1][0] == END.encode():
@@ -361,7 +360,6 @@ class RedisLog:
                 ("XRANGE", key, id_, id_),
                 ("XRANGE", key, f"({id_}", "+", "COUNT", limit),
             ],
-            FIRST,
         )
         records = [_record(entry) for entry in found]
         if channel:
@@ -384,7 +382,7 @@ class RedisLog:
         """Whether nothing that a channel ever gave lies between an id and its first record."""
         if first and before(first[0][0]) == after:
             return True
-        (info,) = await self._ask([("XINFO", "STREAM", key)], FIRST)
+        (info,) = await self._ask([("XINFO", "STREAM", key)])
         if isinstance(info, Exception):
             return after == ZERO
         fields = dict(zip(info[::2], info[1::2], strict=True))
