@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 from streamkit import loop
+from streamkit.live.checks import check_gap
 from streamkit.live.core import Core, in_time
 from streamkit.live.errors import (
     Gone,
@@ -355,9 +356,3 @@ class Follow(AsyncIterator[Any]):
         """Leave: the run goes on, as far as its `linger` says."""
         self._closed = True
         self.release()
-
-
-def check_gap(gap: object) -> None:
-    """Raise for a `gap` that is neither None nor "event"."""
-    if gap is not None and gap != "event":
-        raise ValueError(f"gap must be None (a 410) or 'event', got {gap!r}")

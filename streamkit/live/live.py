@@ -6,59 +6,29 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import anyio
 
 from streamkit import loop
 from streamkit.closing import close_async
 from streamkit.live.channel import Channel
-from streamkit.live.core import CANCELLED, Core
+from streamkit.live.checks import check_id, check_seconds, checked_path
+from streamkit.live.core import Core
 from streamkit.live.errors import UnknownStream
 from streamkit.live.follow import Follow, OnSlow
+from streamkit.live.keeper import CANCELLED
 from streamkit.live.log import Info, Log
 from streamkit.live.memory import MemoryLog
 from streamkit.live.producer import Producer, as_async
 from streamkit.live.records import end_payload, end_state
+from streamkit.live.run import Run
 from streamkit.live.tail import Tail
 from streamkit.shutdown import Shutdown, graceful_shutdown
 
 if TYPE_CHECKING:
     from streamkit.live.router import Authorize
 
-__all__ = ["Live", "Run"]
-
-
-class Run:
-    """A content that goes on without its client; made by `Live.start`."""
-
-    def __init__(self, live: Live, id: str) -> None:  # noqa: A002
-        self._live = live
-        self.id = id
-
-    def __repr__(self) -> str:
-        return f"Run({self.id!r})"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """`Location`, under the router's prefix or `Live(path=...)`; empty without either."""
-        path = self._live._path
-        return {} if path is None else {"Location": f"{path}/{quote(self.id, safe='')}"}
-
-    def follow(self, after: str | None = None, *, gap: str | None = None) -> Follow:
-        """Content for a response: as `Live.follow`."""
-        return self._live.follow(self.id, after, gap=gap)
-
-    async def cancel(self) -> str | None:
-        """As `Live.cancel`."""
-        return await self._live.cancel(self.id)
-
-    async def wait(self) -> str:
-        """Wait for its end, without counting as a reader: "done", "failed" or "cancelled".
-
-        Raises `UnknownStream` if it has expired, and `LogUnavailable`.
-        """
-        return await self._live._wait(self.id)
+__all__ = ["Live"]
 
 
 class Live:
@@ -95,11 +65,11 @@ class Live:
                 f"log must be a MemoryLog, a RedisLog or another Log, got {type(log).__name__}; "
                 f"for an address pass RedisLog(address)"
             )
-        _check_seconds("ttl", ttl, least=0.001)
-        _check_seconds("lease", lease, least=0.1)
-        _check_seconds("grace", grace)
+        check_seconds("ttl", ttl, least=0.001)
+        check_seconds("lease", lease, least=0.1)
+        check_seconds("grace", grace)
         self._core = Core(MemoryLog() if log is None else log, ttl=ttl, lease=lease, grace=grace)
-        self._path = None if path is None else _checked_path("path", path)
+        self._path = None if path is None else checked_path("path", path)
         self._path_is_given = path is not None
         self._channels: dict[str, Channel] = {}
 
@@ -164,9 +134,9 @@ class Live:
         try:
             core.check_running()
             if id is not None:
-                _check_id(id)
+                check_id(id)
             if linger is not None:
-                _check_seconds("linger", linger)
+                check_seconds("linger", linger)
             name = secrets.token_urlsafe(16) if id is None else id
             origin = await core.log.begin(name, ttl=core.ttl, lease=core.lease, linger=linger)
         except BaseException:
@@ -217,7 +187,7 @@ class Live:
             async def resume(id: str, request: Request):
                 return SSEStreamingResponse(live.follow(id, last_event_id(request)))
         """
-        _check_id(id)
+        check_id(id)
         return Follow(self._core, id, after=after, gap=gap)
 
     async def cancel(self, id: str) -> str | None:  # noqa: A002
@@ -226,7 +196,7 @@ class Live:
         The first end stands: of a run that was done before, this gives "done". If the content runs
         in this process, it is closed when this returns.
         """
-        _check_id(id)
+        check_id(id)
         self._core.check_running()
         producer = self._core.producers.get(id)
         try:
@@ -241,7 +211,7 @@ class Live:
 
     async def state(self, id: str) -> str | None:  # noqa: A002
         """How it is: "running", "done", "failed" or "cancelled"; None for an id that is unknown."""
-        _check_id(id)
+        check_id(id)
         self._core.check_running()
         return await self._core.state(id)
 
@@ -290,13 +260,13 @@ class Live:
 
             prices = live.channel("prices", history=1000, max_age=600)
         """
-        _check_id(name, "name")
+        check_id(name, "name")
         if isinstance(history, bool) or not isinstance(history, int):
             raise TypeError(f"history must be a number of items, got {history!r}")
         if history < 0:
             raise ValueError(f"history must be 0 or more items, got {history}")
         if max_age is not None:
-            _check_seconds("max_age", max_age, least=0.001)
+            check_seconds("max_age", max_age, least=0.001)
         if on_slow not in ("cut", "gap", "latest"):
             raise ValueError(f"on_slow must be 'cut', 'gap' or 'latest', got {on_slow!r}")
         channel = Channel(self._core, name, history, max_age, on_slow)
@@ -331,7 +301,7 @@ class Live:
         """
         from streamkit.live.router import make_router
 
-        prefix = _checked_path("prefix", prefix)
+        prefix = checked_path("prefix", prefix)
         if not self._path_is_given:
             self._path = prefix
         return make_router(self, prefix, authorize, gap)
@@ -347,27 +317,3 @@ def _state_of(tail: Tail) -> str:
 async def _close(items: AsyncIterable[Any]) -> None:
     with anyio.CancelScope(shield=True):
         await close_async(items)
-
-
-def _check_seconds(name: str, value: object, *, least: float = 0.0) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
-    if not value >= least:
-        raise ValueError(f"{name} must be {least or 0} or more seconds, got {value!r}")
-
-
-def _check_id(value: object, name: str = "id") -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be str, got {type(value).__name__}: {value!r:.60}")
-    if not value or len(value) > 512 or not value.isprintable():
-        raise ValueError(
-            f"{name} must be 1 to 512 printable characters, got {value!r:.60}; hash what is longer"
-        )
-
-
-def _checked_path(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be str, got {type(value).__name__}")
-    if value and not value.startswith("/"):
-        raise ValueError(f"{name} must start with a slash, got {value!r}")
-    return value.rstrip("/")

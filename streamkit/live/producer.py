@@ -128,6 +128,11 @@ class Producer:
         tail.is_produced_here = True
         tail.on_end = self._on_end
 
+    @property
+    def lingers(self) -> bool:
+        """Whether it ends when it has no readers, and has not begun to."""
+        return self.linger is not None and self._stopped is None and not self._finishing
+
     def start(self) -> None:
         """Begin; in the context of the request."""
         self._task = loop.spawn(self._drive, self._finish)
