@@ -4,6 +4,7 @@
     run.py       Run
     channel.py   Channel: publish, follow
     follow.py    Follow: one reader, the content of its response
+    place.py     where a reader begins
     producer.py  drives a run's content and appends its items
     core.py      what they share; keeper.py leases and lingering
     tail.py      the newest records of a stream, shared by all its readers in this process

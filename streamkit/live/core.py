@@ -11,7 +11,7 @@ from time import monotonic
 import anyio
 
 from streamkit import loop
-from streamkit.live.errors import LogUnavailable
+from streamkit.live.errors import LogUnavailable, UnknownStream
 from streamkit.live.keeper import CANCELLED, LOST, Keeper
 from streamkit.live.log import FIRST, Info, Log
 from streamkit.live.producer import Producer
@@ -200,6 +200,28 @@ class Core:
             return await self.end(name, LOST)
         return "running"
 
+    async def wait(self, name: str) -> str:
+        """Wait for the end of a run, without counting as a reader; how it has ended."""
+        self.check_running()
+        producer = self.producers.get(name)
+        if producer is not None:
+            await producer.closed.wait()
+            return _state_of(producer.tail)
+        info = await self.info(name, channel=False)
+        if info is None:
+            raise UnknownStream(name)
+        if info.end is not None:
+            return end_state(info.end)[0]
+        tail = await self.hold(name, info)
+        self.change()
+        try:
+            signal = loop.make_signal()
+            while tail.end is None and tail.error is None:
+                await tail.wait(signal)
+        finally:
+            self.release(tail)
+        return _state_of(tail)
+
     # producers
 
     def produce(self, producer: Producer) -> None:
@@ -215,3 +237,10 @@ class Core:
         self.release(producer.tail)
         if not self.producers and self._none_left is not None:
             self._none_left.set()
+
+
+def _state_of(tail: Tail) -> str:
+    if tail.end is None:
+        assert tail.error is not None
+        raise tail.error
+    return end_state(tail.end)[0]

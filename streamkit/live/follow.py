@@ -18,6 +18,7 @@ from streamkit.live.errors import (
 )
 from streamkit.live.formats import ItemFormat, RecordFormat, format_for
 from streamkit.live.log import WINDOW, Info
+from streamkit.live.place import LARGEST_PAGE, PAGE, Place
 from streamkit.live.records import END, Record, end_state
 from streamkit.live.tail import CHUNK, Tail
 from streamkit.start import ResponseStart
@@ -25,9 +26,6 @@ from streamkit.start import ResponseStart
 __all__ = ["Follow", "OnSlow"]
 
 OnSlow = Literal["cut", "gap", "latest"]
-
-# Records in the first page of a replay; pages grow up to the second, if their items are small.
-PAGE, LARGEST_PAGE = 64, 1024
 
 
 class Follow(AsyncIterator[Any]):
@@ -127,48 +125,24 @@ class Follow(AsyncIterator[Any]):
 
     async def _find_position(self, info: Info) -> bool:
         """Set where to begin; whether items before that are missing."""
-        if self._after == "now":
-            self.position = info.last
-            return False
-        if self._after is None:
-            self.position = await self._oldest(info)
-            return False
-        self.position = self._after
-        try:
-            if self._is_channel and self._after < await self._oldest(info):
-                raise Gone(self._after)
-            tail = self._core.find(self._name, self._is_channel)
-            if self._skip or tail is None or not tail.has(self._after):
-                await self._read_page(max(self._skip, PAGE))
-            await self._skip_items(info)
-        except Gone:
-            self._page.clear()
-            if self._gap != "event" or not self._can_tell_gaps:
-                raise StreamGap(self._after) from None
-            self.position = await self._oldest(info)
-            self._pending.append(self._format.gap(self._after, self.position))
-            return True
-        return False
-
-    async def _oldest(self, info: Info) -> str:
-        if not self._is_channel:
-            return info.origin
-        if not self._history:
+        after, window = self._after, self._history
+        if self._is_channel and not window and after is not None:
             # Those who come back find what a reader may be behind; others begin with what comes.
-            if self._after is None:
-                return info.last
-            return await self._core.log.oldest(self._name, WINDOW, self._max_age)
-        return await self._core.log.oldest(self._name, self._history, self._max_age)
-
-    async def _skip_items(self, info: Info) -> None:
-        """Leave out as many items as the client had after the id it gave."""
-        while self._skip:
-            if not self._page:
-                await self._read_page(self._skip)
-            if not self._page or self._page[0].kind == END:
-                raise Gone(self._after)
-            self.position = self._page.popleft().id
-            self._skip -= 1
+            window = WINDOW
+        place = Place(self._core, self._name, self._is_channel, window, self._max_age)
+        if after is None or after == "now":
+            self.position = info.last if after else await place.oldest(info)
+            return False
+        try:
+            self.position, page = await place.after(info, after, self._skip)
+        except Gone:
+            if self._gap != "event" or not self._can_tell_gaps:
+                raise StreamGap(after) from None
+            self.position = await place.oldest(info)
+            self._pending.append(self._format.gap(after, self.position))
+            return True
+        self._page.extend(page)
+        return False
 
     # the items
 

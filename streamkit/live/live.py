@@ -14,15 +14,13 @@ from streamkit.closing import close_async
 from streamkit.live.channel import Channel
 from streamkit.live.checks import check_id, check_seconds, checked_path
 from streamkit.live.core import Core
-from streamkit.live.errors import UnknownStream
 from streamkit.live.follow import Follow, OnSlow
 from streamkit.live.keeper import CANCELLED
 from streamkit.live.log import Info, Log
 from streamkit.live.memory import MemoryLog
 from streamkit.live.producer import Producer, as_async
-from streamkit.live.records import end_payload, end_state
+from streamkit.live.records import end_payload
 from streamkit.live.run import Run
-from streamkit.live.tail import Tail
 from streamkit.shutdown import Shutdown, graceful_shutdown
 
 if TYPE_CHECKING:
@@ -215,28 +213,6 @@ class Live:
         self._core.check_running()
         return await self._core.state(id)
 
-    async def _wait(self, id: str) -> str:  # noqa: A002
-        core = self._core
-        core.check_running()
-        producer = core.producers.get(id)
-        if producer is not None:
-            await producer.closed.wait()
-            return _state_of(producer.tail)
-        info = await core.info(id, channel=False)
-        if info is None:
-            raise UnknownStream(id)
-        if info.end is not None:
-            return end_state(info.end)[0]
-        tail = await core.hold(id, info)
-        core.change()
-        try:
-            signal = loop.make_signal()
-            while tail.end is None and tail.error is None:
-                await tail.wait(signal)
-        finally:
-            core.release(tail)
-        return _state_of(tail)
-
     # channels
 
     def channel(
@@ -305,13 +281,6 @@ class Live:
         if not self._path_is_given:
             self._path = prefix
         return make_router(self, prefix, authorize, gap)
-
-
-def _state_of(tail: Tail) -> str:
-    if tail.end is None:
-        assert tail.error is not None
-        raise tail.error
-    return end_state(tail.end)[0]
 
 
 async def _close(items: AsyncIterable[Any]) -> None:

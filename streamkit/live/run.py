@@ -42,4 +42,4 @@ class Run:
 
         Raises `UnknownStream` if it has expired, and `LogUnavailable`.
         """
-        return await self._live._wait(self.id)
+        return await self._live._core.wait(self.id)

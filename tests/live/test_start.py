@@ -252,7 +252,7 @@ async def test_who_may_reads(log: Log) -> None:
 
 
 async def test_readers_that_leave_and_come_back_see_every_item_once(log: Log) -> None:
-    total, readers = 150, 60
+    total, readers = 80, 20
     async with running(log) as h:
         content, chance = Content(), random.Random(7)
         run = await h.live.start(content)
