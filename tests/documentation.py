@@ -136,14 +136,13 @@ def paths(app: Any) -> list[str]:
         return ARGUMENTS.get(found[1], "1")
 
     found = app.openapi()["paths"].items()
-<<<<<<< HEAD
-    asked = [path for path, ways in found if "get" in ways and path not in NEED_MORE]
+    asked = [
+        path
+        for path, ways in found
+        # A job has to be started first.
+        if "get" in ways and path not in NEED_MORE and "{job}" not in path
+    ]
     return [re.sub(r"{(\w+)(?::\w+)?}", argument, path) for path in asked]
-=======
-    # A job has to be started first.
-    got = [path for path, ways in found if "get" in ways and "{job}" not in path]
-    return [re.sub(r"{(\w+)(?::\w+)?}", argument, path) for path in got]
->>>>>>> package
 
 
 async def read_until_enough(app: Any, path: str) -> None:
