@@ -14,6 +14,8 @@ from tests.matrix.ways import STALLS, WAYS
 
 # Bytes that follow where the client has stalled; the last 64 KiB decide what waits for it.
 OFFSETS = (0, 9_000, 47_000)
+# Ways that differ little from one that combined stacks meet as well.
+VARIANTS = {"complete-sync", "cancel-raises", "shutdown-sync", "item-timeout-sync"}
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,16 @@ class Cell:
 
 
 def all_cells(*, honest: Iterable[bool]) -> Iterator[Cell]:
-    """Every cell, server by server."""
+    """Every cell, server by server; stacks of several middlewares meet fewer variants."""
     for server in SERVERS:
         for wrapped in honest:
             for stack in STACKS:
+                combined = "+" in stack
                 for name, way in WAYS.items():
+                    if combined and name in VARIANTS:
+                        continue
                     for client in way.clients:
-                        many = client == STALLS and name.startswith("error")
+                        many = client == STALLS and name.startswith("error") and not combined
                         for offset in OFFSETS if many else OFFSETS[:1]:
                             yield Cell(server, stack, name, client, wrapped, offset)
 

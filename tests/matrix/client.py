@@ -44,7 +44,10 @@ class Ending:
             return (HANG if self.how == "nothing ended it" else CUT), f"{self.how}, {size}"
         if self.status != 200:
             return STATUS, str(self.status)
-        body = _decoded(bytes(self.body), self.headers.get("content-encoding", "identity"))
+        try:
+            body = _decoded(bytes(self.body), self.headers.get("content-encoding", "identity"))
+        except Exception as exc:
+            return CLEAN_END, f"{size}, {exc}"
         if body is None:
             return CLEAN_END, f"{size}, and the coding has no end"
         return (WHOLE if body[-len(END) :].upper() == END else CLEAN_END), size
