@@ -21,6 +21,7 @@ import anyio
 import anyio.lowlevel
 
 from streamkit import stream_limiter
+from tests.attack.contents import Diary
 
 # Seconds in which a step must come to its end.
 PATIENCE = 30.0
@@ -79,6 +80,10 @@ class Attack:
                 self.expect(False, otherwise())
                 return
             await anyio.sleep(0.001)
+
+    async def settled(self, diary: Diary, kind: str = "") -> None:
+        """Note a finding if a content is not closed once within a few seconds, or it is not told."""
+        await self.eventually(lambda: diary.settled, lambda: f"{kind} {diary}".strip())
 
     def watch(self, report: Callable[[Attack], None]) -> None:
         """Have a thread end the process when a step takes too long."""

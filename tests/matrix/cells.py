@@ -60,16 +60,17 @@ def sample(cells: Sequence[Cell], size: int, seed: int) -> list[Cell]:
     """A fair sample: each server, stack, way and client about as often as any other."""
     source = random.Random(seed)
     left, chosen, seen = list(cells), list[Cell](), Counter[object]()
+    source.shuffle(left)
 
-    def weight(cell: Cell) -> int:
-        return sum(seen[part] for part in _parts(cell))
+    def weight(position: int) -> int:
+        return sum(seen[part] for part in _parts(left[position]))
 
     while left and len(chosen) < size:
-        source.shuffle(left)
-        best = min(left[:200], key=weight)
-        left.remove(best)
-        chosen.append(best)
-        seen.update(_parts(best))
+        among = min(100, len(left))
+        best = min((source.randrange(len(left)) for _ in range(among)), key=weight)
+        left[best], left[-1] = left[-1], left[best]
+        chosen.append(left.pop())
+        seen.update(_parts(chosen[-1]))
     return chosen
 
 

@@ -38,8 +38,13 @@ class Result:
     told: str = ""
 
 
-def run(cells: Sequence[Cell], *, jobs: int, until: float = float("inf")) -> Iterator[Result]:
-    """The results, as they come; cells whose turn comes after `until` are left out."""
+def run(
+    cells: Sequence[Cell], *, jobs: int, servers: int = 1, until: float = float("inf")
+) -> Iterator[Result]:
+    """The results, as they come, of `jobs` clients at once for each of `servers` at once.
+
+    Cells whose turn comes after `until` are left out.
+    """
     results: queue.Queue[Result | None] = queue.Queue()
     batches = [
         [
@@ -54,8 +59,9 @@ def run(cells: Sequence[Cell], *, jobs: int, until: float = float("inf")) -> Ite
 
     def work() -> None:
         try:
-            for batch in waiting:
-                _run_batch(batch, results.put, jobs, until)
+            _together(
+                waiting, servers, until, lambda batch: _run_batch(batch, results.put, jobs, until)
+            )
         finally:
             results.put(None)
 
@@ -68,14 +74,14 @@ def _run_batch(
     batch: Sequence[Cell], report: Callable[[Result], None], jobs: int, until: float
 ) -> None:
     process = SERVERS[batch[0].server].process
-    with serving(PROCESSES[process]) as server:
-        _warm_up(server)
-        if not WAYS[batch[0].way].signal:
-            _together(batch, jobs, until, lambda cell: report(_Run(server, cell)()))
     if WAYS[batch[0].way].signal:
         for start in range(0, len(batch), 2 * jobs):
             if monotonic() < until:
                 _shut_down(process, batch[start : start + 2 * jobs], report)
+        return
+    with serving(PROCESSES[process]) as server:
+        _warm_up(server)
+        _together(batch, jobs, until, lambda cell: report(_Run(server, cell)()))
 
 
 def _shut_down(process: str, batch: Sequence[Cell], report: Callable[[Result], None]) -> None:
