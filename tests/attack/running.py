@@ -82,7 +82,7 @@ class Attack:
             await anyio.sleep(0.001)
 
     async def settled(self, diary: Diary, kind: str = "") -> None:
-        """Note a finding if a content is not closed once within a few seconds, or it is not told."""
+        """Note a finding if, after a few seconds, a content is not closed and told of once."""
         await self.eventually(lambda: diary.settled, lambda: f"{kind} {diary}".strip())
 
     def watch(self, report: Callable[[Attack], None]) -> None:

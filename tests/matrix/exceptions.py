@@ -32,6 +32,12 @@ EXCEPTIONS: tuple[Exempt, ...] = (
         "without its own end.)",
     ),
     Exempt(
+        "daphne *",
+        HANG,
+        "daphne 4.2 answers for an app that has failed with a second start message, fails at that "
+        "itself, and leaves the connection open; its client has a timeout of its own, or waits",
+    ),
+    Exempt(
         "hypercorn-h2 *",
         HANG,
         "hypercorn 0.18 neither ends nor resets an HTTP/2 stream whose app has failed; its client "

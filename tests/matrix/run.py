@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -79,15 +79,15 @@ def _run_batch(
             if monotonic() < until:
                 _shut_down(process, batch[start : start + 2 * jobs], report)
         return
-    with serving(PROCESSES[process]) as server:
-        _warm_up(server)
+    with _serving(process) as server:
         _together(batch, jobs, until, lambda cell: report(_Run(server, cell)()))
+        if server.process.poll() is not None:
+            print(f"{process} has ended by itself: {server.log()[-3000:]}")
 
 
 def _shut_down(process: str, batch: Sequence[Cell], report: Callable[[Result], None]) -> None:
     """Open all of them on one server, and have it shut down."""
-    with serving(PROCESSES[process]) as server:
-        _warm_up(server)
+    with _serving(process) as server:
         runs = [_Run(server, cell) for cell in batch]
 
         def terminate() -> None:
@@ -123,10 +123,23 @@ def _together(work: Sequence[Any], jobs: int, until: float, do: Callable[[Any], 
         thread.join()
 
 
-def _warm_up(server: Server) -> None:
-    """The first request of a server that imports late."""
-    with suppress(OSError):
-        _get(server, "/ping")
+@contextmanager
+def _serving(process: str) -> Iterator[Server]:
+    """A server that has answered once, since some import late.
+
+    A client's socket may take the port that a server was to have: then it gets another.
+    """
+    with ExitStack() as stack:
+        for attempt in range(3):
+            try:
+                server = stack.enter_context(serving(PROCESSES[process]))
+                _get(server, "/ping")
+                assert server.process.poll() is None
+                break
+            except (AssertionError, OSError):
+                if attempt == 2:
+                    raise
+        yield server
 
 
 def _get(server: Server, path: str) -> Any:
