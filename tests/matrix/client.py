@@ -124,6 +124,13 @@ class HTTP1:
                 return
 
 
+class HTTP10(HTTP1):
+    """HTTP/1.0, in which the end of the connection is the end of a body without a length."""
+
+    def request(self, authority: str, path: str, codings: str) -> bytes:
+        return super().request(authority, path, codings).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+
+
 class HTTP2:
     """HTTP/2 with prior knowledge, one stream."""
 
@@ -174,7 +181,7 @@ class HTTP2:
             self.ending.how = f"GOAWAY {event.error_code}"
 
 
-PROTOCOLS: dict[str, Callable[[], Exchange]] = {"h1": HTTP1, "h2": HTTP2}
+PROTOCOLS: dict[str, Callable[[], Exchange]] = {"h1.0": HTTP10, "h1": HTTP1, "h2": HTTP2}
 
 
 def ask(

@@ -32,10 +32,16 @@ EXCEPTIONS: tuple[Exempt, ...] = (
         "without its own end.)",
     ),
     Exempt(
-        "daphne *",
+        "daphne|daphne-1.0 *",
         HANG,
         "daphne 4.2 answers for an app that has failed with a second start message, fails at that "
         "itself, and leaves the connection open; its client has a timeout of its own, or waits",
+    ),
+    Exempt(
+        "hypercorn-1.0|granian-1.0|daphne-1.0 *",
+        CLEAN_END,
+        "HTTP/1.0 ends a body with the connection, so that only a reset can say that it is cut, and "
+        "these servers end a connection in order, whatever was asked of its socket",
     ),
     Exempt(
         "hypercorn-h2 *",
