@@ -40,7 +40,7 @@ def sample_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files that the documentation's programs open, in the current directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "film.mp4").write_bytes(FILM)
-    for name in ("logo.png", "rows.csv", "downloads/readme.txt", "secret.txt"):
+    for name in ("app.log", "logo.png", "rows.csv", "downloads/readme.txt", "secret.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(f"this is {name}\n".encode() * 10)
     with sqlite3.connect("reports.db") as reports:

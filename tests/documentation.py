@@ -96,8 +96,8 @@ def skip_without_what_it_needs(source: str) -> None:
 
 
 def imported(source: str) -> Iterator[str]:
-    """The modules that a program imports."""
-    for node in ast.walk(ast.parse(source)):
+    """The modules that a program imports when it starts."""
+    for node in ast.parse(source).body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -125,6 +125,10 @@ def get(app: Any, path: str, **headers: str) -> FetchedResponse:
     return anyio.run(response)
 
 
+# They need the id of a run, or a Redis: tests/live/test_docs.py has them.
+NEED_MORE = ("/streams/{id}", "/clicks")
+
+
 def paths(app: Any) -> list[str]:
     """What can be asked for with GET, with values for its parameters."""
 
@@ -132,7 +136,14 @@ def paths(app: Any) -> list[str]:
         return ARGUMENTS.get(found[1], "1")
 
     found = app.openapi()["paths"].items()
-    return [re.sub(r"{(\w+)(?::\w+)?}", argument, path) for path, ways in found if "get" in ways]
+<<<<<<< HEAD
+    asked = [path for path, ways in found if "get" in ways and path not in NEED_MORE]
+    return [re.sub(r"{(\w+)(?::\w+)?}", argument, path) for path in asked]
+=======
+    # A job has to be started first.
+    got = [path for path, ways in found if "get" in ways and "{job}" not in path]
+    return [re.sub(r"{(\w+)(?::\w+)?}", argument, path) for path in got]
+>>>>>>> package
 
 
 async def read_until_enough(app: Any, path: str) -> None:

@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 import streamkit
+import streamkit.live
 from tests import reference
 from tests.documentation import (
     EXAMPLES,
@@ -26,6 +27,7 @@ from tests.documentation import (
     run_program,
     skip_without_what_it_needs,
 )
+from tests.upstream import servers_for
 
 pytest.importorskip("fastapi")
 
@@ -37,14 +39,15 @@ SITE = tomllib.loads((ROOT / ".zensical.toml").read_text(encoding="utf-8"))["pro
 @pytest.mark.usefixtures("sample_files")
 def test_a_program_in_the_documentation_runs(program: Program) -> None:
     skip_without_what_it_needs(program.source)
-    names = run_program(program.source, str(program.page), program.line)
+    with servers_for(program.source):
+        names = run_program(program.source, str(program.page), program.line)
 
-    tests = [value for name, value in names.items() if name.startswith("test_")]
-    for test in tests:
-        anyio.run(test) if iscoroutinefunction(test) else test()
-    if not tests and "app" in names:
-        for path in paths(names["app"]):
-            anyio.run(read_until_enough, names["app"], path)
+        tests = [value for name, value in names.items() if name.startswith("test_")]
+        for test in tests:
+            anyio.run(test) if iscoroutinefunction(test) else test()
+        if not tests and "app" in names:
+            for path in paths(names["app"]):
+                anyio.run(read_until_enough, names["app"], path)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -81,6 +84,7 @@ def test_the_reference_has_every_public_name_once() -> None:
     pages = "".join(page.read_text("utf-8") for page in (ROOT / "docs/reference").glob("*.md"))
     names = [f"streamkit.{name}" for name in streamkit.__all__]
     names += [f"streamkit.testing.{name}" for name in streamkit.testing.__all__]
+    names += [f"streamkit.live.{name}" for name in streamkit.live.__all__]
     names += [
         "streamkit.observers.opentelemetry.OpenTelemetryObserver",
         "streamkit.observers.prometheus.PrometheusObserver",

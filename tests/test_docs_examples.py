@@ -277,6 +277,66 @@ def test_tokens_are_chunks_of_a_completion(app: Any) -> None:
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
 
 
+@example("llm_tokens")
+def test_the_usage_of_a_completion_is_the_chunk_before_the_end(app: Any) -> None:
+    asked = json.loads(COMPLETION["body"]) | {"stream_options": {"include_usage": True}}
+    request = COMPLETION | {"body": json.dumps(asked).encode()}
+    response = anyio.run(lambda: fetch(app, "/v1/chat/completions", **request))
+
+    *_, last, done, _ = response.body.decode().split("\n\n")
+    assert done == "data: [DONE]"
+    chunk = json.loads(last.removeprefix("data: "))
+    assert chunk["choices"] == []
+    assert chunk["usage"] == {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}
+
+
+CHAT: Any = {
+    "method": "POST",
+    "headers": {"content-type": "application/json"},
+    "body": b'{"messages":[]}',
+}
+
+
+def parts(body: bytes) -> list[Any]:
+    events = [event.removeprefix("data: ") for event in body.decode().split("\n\n")]
+    return [json.loads(event) if event != "[DONE]" else event for event in events if event]
+
+
+@example("ui_messages")
+def test_a_ui_message_has_its_parts_in_order(app: Any) -> None:
+    response = anyio.run(lambda: fetch(app, "/api/chat", **CHAT))
+    start, text, *deltas, end, finish, done = parts(response.body)
+
+    assert response.headers["x-vercel-ai-ui-message-stream"] == "v1"
+    assert (start["type"], text["type"], end["type"]) == ("start", "text-start", "text-end")
+    assert {part["id"] for part in (text, *deltas, end)} == {text["id"]}
+    assert "".join(part["delta"] for part in deltas) == "Hello,\nworld"
+    assert (finish, done) == ({"type": "finish"}, "[DONE]")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_ui_message_that_fails_is_a_status_or_a_part(
+    monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    program = run_example("ui_messages")
+
+    async def fail(messages: Any) -> AsyncIterator[str]:
+        if begun:
+            yield "Hello"
+        raise ConnectionError
+
+    monkeypatch.setitem(program["parts"].__globals__, "generate", fail)
+    response = anyio.run(lambda: fetch(program["app"], "/api/chat", **CHAT))
+
+    if begun:
+        assert parts(response.body)[-2:] == [
+            {"type": "error", "errorText": "the model has gone"},
+            "[DONE]",
+        ]
+    else:
+        assert response.status == 500
+
+
 def test_a_model_is_stopped_when_its_client_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     program = run_example("llm_tokens")
     stopped = []

@@ -1,0 +1,21 @@
+from fastapi import FastAPI
+from sqlalchemy import create_engine, text
+
+from streamkit import CSVStreamingResponse
+
+engine = create_engine("sqlite:///shop.db")
+
+app = FastAPI()
+
+
+@app.get("/orders.csv")
+def orders():
+    return CSVStreamingResponse(rows(), filename="orders.csv")
+
+
+def rows():
+    query = text("SELECT id, customer, total FROM orders ORDER BY id")
+    with engine.connect() as connection:
+        result = connection.execution_options(yield_per=1000).execute(query)
+        for row in result.mappings():
+            yield dict(row)

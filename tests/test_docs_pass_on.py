@@ -1,0 +1,107 @@
+"""The examples that pass on another server's response."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from streamkit.testing import FetchedResponse, fetch, stream
+from tests.documentation import run_example
+from tests.upstream import TEXT, Upstream, upstream
+
+pytest.importorskip("fastapi")
+
+CLIENTS = ["httpx", "aiohttp", "requests"]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
+    with upstream() as server:
+        monkeypatch.setenv("UPSTREAM", server.url)
+        yield server
+
+
+@pytest.fixture(params=CLIENTS)
+def app(request: pytest.FixtureRequest, server: Upstream) -> Any:
+    return run_example(f"pass_on_{request.param}")["app"]
+
+
+def ask(app: Any, path: str, method: str = "GET", **headers: str) -> FetchedResponse:
+    async def main() -> FetchedResponse:
+        async with app.router.lifespan_context(app):
+            return await fetch(app, path, method=method, headers=headers)
+
+    return anyio.run(main)
+
+
+def test_a_whole_response_is_passed_on_without_the_headers_of_its_connection(app: Any) -> None:
+    response = ask(app, "/text")
+
+    assert (response.status, response.body) == (200, TEXT)
+    assert response.headers["content-type"].startswith("text/plain")
+    assert response.headers["content-length"] == str(len(TEXT))
+    assert "x-own" not in response.headers
+    assert "connection" not in response.headers
+
+
+def test_a_range_is_asked_for_and_passed_on(app: Any) -> None:
+    response = ask(app, "/text", range="bytes=10-19")
+
+    assert (response.status, response.body) == (206, TEXT[10:20])
+    assert response.headers["content-range"] == f"bytes 10-19/{len(TEXT)}"
+
+
+def test_a_compressed_response_stays_as_it_is(app: Any) -> None:
+    response = ask(app, "/packed", **{"accept-encoding": "gzip"})
+
+    assert response.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(response.body) == TEXT
+
+
+def test_a_status_is_passed_on(app: Any) -> None:
+    response = ask(app, "/nothing")
+
+    assert (response.status, response.body) == (404, b"nothing here")
+
+
+def test_a_response_that_was_cut_is_cut_again(app: Any) -> None:
+    response = ask(app, "/cut")
+
+    assert (response.status, response.complete) == (200, False)
+
+
+def test_a_server_that_is_not_there_is_a_502(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("UPSTREAM", "http://127.0.0.1:9")
+    for client in CLIENTS:
+        assert ask(run_example(f"pass_on_{client}")["app"], "/text").status == 502
+
+
+def test_events_arrive_as_they_come_and_the_server_is_told_that_the_client_left(
+    app: Any, server: Upstream
+) -> None:
+    async def main() -> None:
+        async with app.router.lifespan_context(app), stream(app, "/events") as client:
+            assert client.headers["content-type"].startswith("text/event-stream")
+            assert (await anext(client)).startswith(b"data: 1\n\n")
+            await client.disconnect()
+            await client.wait_closed()
+
+    anyio.run(main)
+    assert server.left.wait(10)
+
+
+def test_httpx_passes_on_every_cookie_and_head(server: Upstream) -> None:
+    app = run_example("pass_on_httpx")["app"]
+    response = ask(app, "/text", "HEAD")
+
+    assert (response.status, response.body) == (200, b"")
+    assert response.headers["content-length"] == str(len(TEXT))
+    assert response.headers.getlist("set-cookie") == ["a=1", "b=2"]
+    assert "host" in server.asked[0]
+    assert server.asked[0]["host"] == server.url.removeprefix("http://")
