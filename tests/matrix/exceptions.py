@@ -40,7 +40,7 @@ EXCEPTIONS: tuple[Exempt, ...] = (
     Exempt(
         "hypercorn-1.0|granian-1.0|daphne-1.0 *",
         CLEAN_END,
-        "HTTP/1.0 ends a body with the connection, so that only a reset can say that it is cut, and "
+        "HTTP/1.0 ends a body with the connection, so that only a reset says that it is cut, and "
         "these servers end a connection in order, whatever was asked of its socket",
     ),
     Exempt(
