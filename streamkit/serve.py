@@ -253,6 +253,9 @@ class Transfer:
         except ClientLeft as exc:
             self.end("disconnect", exc.__cause__, cancel=False)
         except BaseException as exc:
+            if self._task is None and isinstance(exc, anyio.get_cancelled_exc_class()):
+                # Sent in the request's own task: that is what was cancelled, not the content.
+                raise
             if self._reason is None:
                 self.end("error", failure(exc), cancel=False)
             if isinstance(exc, GeneratorExit) and not loop.on_loop():
@@ -365,7 +368,8 @@ class Transfer:
         """End the response; the first reason stands."""
         if self._reason is None and not self.writer.complete:
             if reason == "disconnect" and self._has_sent_all():
-                reason = "complete"
+                # Every byte is out: that the client leaves then is no error.
+                reason, error = "complete", None
             self._reason, self.error = reason, error
         if cancel:
             self._stop()
@@ -478,7 +482,12 @@ class Transfer:
         self._timer = None
         now = self._clock() + 0.0005
         if self._closing_since is not None:
-            self._give_up()
+            due = self._closing_since + (self._allowed or 0.0)
+            if self._killed or (self._allowed is not None and now >= due):
+                self._give_up()
+            elif self._allowed is not None:
+                # Set for something else before the cleanup began.
+                self._due_at(due)
             return
         if self._left:
             self.end("disconnect", None)

@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 import streamkit
+import streamkit.live
 from tests import reference
 from tests.documentation import (
     EXAMPLES,
@@ -83,6 +84,7 @@ def test_the_reference_has_every_public_name_once() -> None:
     pages = "".join(page.read_text("utf-8") for page in (ROOT / "docs/reference").glob("*.md"))
     names = [f"streamkit.{name}" for name in streamkit.__all__]
     names += [f"streamkit.testing.{name}" for name in streamkit.testing.__all__]
+    names += [f"streamkit.live.{name}" for name in streamkit.live.__all__]
     names += [
         "streamkit.observers.opentelemetry.OpenTelemetryObserver",
         "streamkit.observers.prometheus.PrometheusObserver",

@@ -1,16 +1,20 @@
 """Streams that outlive a connection, and one stream for many: in memory, or over Redis.
 
-    live.py      Live and Run: start, follow, cancel, state
+    live.py      Live: start, follow, cancel, state, channel
+    run.py       Run
     channel.py   Channel: publish, follow
     follow.py    Follow: one reader, the content of its response
+    place.py     where a reader begins
     producer.py  drives a run's content and appends its items
-    core.py      what they share; leases and lingering
+    core.py      what they share; keeper.py leases and lingering
     tail.py      the newest records of a stream, shared by all its readers in this process
     formats.py   records as events and lines
     records.py   items as a log keeps them
     log.py       Log: what an engine has to offer
     memory.py    MemoryLog
-    redis.py     RedisLog
+    redis.py     RedisLog: runs; redis_channels.py its channels, redis_client.py its commands
+    wire.py      the connection that pipelines, and link.py the one that blocks
+    checks.py    what arguments must be
     router.py    the routes
 
 Nothing of this is imported with `streamkit` itself.
@@ -31,10 +35,11 @@ from streamkit.live.errors import (
     UnknownStream,
 )
 from streamkit.live.follow import Follow
-from streamkit.live.live import Live, Run
+from streamkit.live.live import Live
 from streamkit.live.log import Info, Log, Sink
 from streamkit.live.memory import MemoryLog
 from streamkit.live.records import Payload, Record
+from streamkit.live.run import Run
 
 if TYPE_CHECKING:
     from streamkit.live.redis import RedisLog

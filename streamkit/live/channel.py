@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Generator
-from time import monotonic
 from typing import Any
 
 import anyio
@@ -22,8 +21,9 @@ logger = logging.getLogger("streamkit")
 
 # Items of threads that may wait for the loop before the threads do.
 BACKLOG = 1024
-# Seconds for which one who publishes without waiting may keep the loop from the readers.
-SLICE = 0.001
+# Items that one who publishes without waiting may add before the readers have their turn. Fewer
+# than they may be behind; and bursts, which are shorter, reach a reader in one piece.
+IN_A_ROW = 128
 
 
 class Closing:
@@ -50,7 +50,7 @@ class Channel:
         self._on_slow: OnSlow = on_slow
         # One more than the history: the cursor of the one who has all but that.
         self._keep = max(history, WINDOW) + 1
-        self._until = 0.0
+        self._in_a_row = 0
         # What threads published; the condition guards both.
         self._from_threads: list[Payload] = []
         self._has_room = threading.Condition()
@@ -69,12 +69,11 @@ class Channel:
         """
         self._core.check_running()
         ids = await self._append([payload_of(item)])
-        now = monotonic()
-        if now > self._until:
-            # A loop that publishes without waiting must let the readers read.
-            self._until = now + SLICE
-            if not self._core.log.remote:
-                await loop.checkpoint()
+        self._in_a_row += 1
+        if self._in_a_row >= IN_A_ROW:
+            # A log in memory never waits, and the readers must have their turn.
+            self._in_a_row = 0
+            await loop.checkpoint()
         return ids[0]
 
     def publish_from_thread(self, item: object) -> None:

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
-from typing import Any
 
 import anyio
 
 from streamkit import loop
-from streamkit.live.errors import LogUnavailable
-from streamkit.live.log import Info, Log
+from streamkit.live.errors import LogUnavailable, UnknownStream
+from streamkit.live.keeper import CANCELLED, LOST, Keeper
+from streamkit.live.log import FIRST, Info, Log
 from streamkit.live.producer import Producer
 from streamkit.live.records import Payload, end_payload, end_state
 from streamkit.live.tail import Hub, Tail
 
-__all__ = ["Core"]
+__all__ = ["Core", "in_time"]
 
 logger = logging.getLogger("streamkit")
 
-# The part of a lease after which it is renewed, and looked at by others.
-FRACTION = 4
 # Seconds that the contents of runs have to be closed once they are cancelled, as in
 # `graceful_shutdown`.
 CLOSING = 0.5
 
-LOST = end_payload("failed", "producer lost")
-CANCELLED = end_payload("cancelled", "cancelled")
 SHUTDOWN = end_payload("failed", "shutdown")
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """Bounds what comes before the start of a response."""
+    with anyio.move_on_after(FIRST) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise LogUnavailable(f"it gave no answer for {FIRST:g} seconds")
 
 
 class Core:
@@ -45,12 +49,10 @@ class Core:
         self.producers: dict[str, Producer] = {}
         self.is_running = False
         self._hub = Hub(log)
-        self._changed: loop.Signal | None = None
-        # When leases are to be looked at next.
-        self._lease_due = 0.0
+        self._keeper: Keeper | None = None
+        self._stopping_since: float | None = None
         self._calls: deque[Callable[[], None]] = deque()
         self._wake: Callable[[], None] = self._call
-        self._kept: anyio.Event | None = None
         self._none_left: anyio.Event | None = None
 
     def check_running(self) -> None:
@@ -66,11 +68,10 @@ class Core:
         if self.is_running:
             raise RuntimeError("this Live is running already; one `async with` at a time")
         await self.log.open()
-        self._changed = loop.make_signal()
         self._wake = loop.threadsafe(self._call)
-        self._kept = anyio.Event()
+        self._stopping_since = None
         self.is_running = True
-        loop.spawn(self._keep)
+        self._keeper = Keeper(self)
 
     def call_soon_threadsafe(self, function: Callable[[], None]) -> None:
         """Call a function on the loop, from any thread."""
@@ -85,10 +86,8 @@ class Core:
         """End the runs of this process, then close the log."""
         await self.stop_runs()
         self.is_running = False
-        assert self._changed is not None
-        self._changed.set()
-        assert self._kept is not None
-        await self._kept.wait()
+        assert self._keeper is not None
+        await self._keeper.stop()
         for tail in tuple(self._hub.tails.values()):
             tail.is_produced_here = False
             tail.fail(LogUnavailable("the app has shut down"))
@@ -96,7 +95,9 @@ class Core:
 
     async def stop_runs(self) -> None:
         """Give the runs of this process their grace, then close them and mark them failed."""
-        with anyio.move_on_after(self.grace):
+        if self._stopping_since is None:
+            self._stopping_since = monotonic()
+        with anyio.move_on_after(self._stopping_since + self.grace - monotonic()):
             await self._wait_for_runs()
         for producer in tuple(self.producers.values()):
             producer.stop(SHUTDOWN)
@@ -118,12 +119,18 @@ class Core:
     async def info(self, name: str, *, channel: bool) -> Info | None:
         """What there is of a stream, in the log or, once that has failed, here."""
         try:
-            return await self.log.info(name, channel=channel)
+            with in_time():
+                return await self.log.info(name, channel=channel)
         except LogUnavailable:
             tail = self._hub.find(name, channel=channel)
             if tail is None or not tail.is_produced_here or tail.base:
                 raise
             return Info(tail.start, tail.last)
+
+    @property
+    def tails(self) -> dict[tuple[bool, str], Tail]:
+        """The streams that are followed here: whether it is a channel, and its name."""
+        return self._hub.tails
 
     def find(self, name: str, channel: bool) -> Tail | None:
         """The tail of a stream that is followed here."""
@@ -146,11 +153,20 @@ class Core:
             if (producer := self.producers.get(name)) is not None:
                 producer.unread_since = None
                 producer.had_reader = True
-            elif self.log.remote and tail.readers == 1:
-                if info.linger is not None:
-                    await self._attend(name)
+            elif self.log.remote and tail.readers == 1 and self._keeper is not None:
                 self.change()
+                try:
+                    if info.linger is not None:
+                        await self._keeper.attend(name)
+                except BaseException:
+                    self.release_reader(tail)
+                    raise
         return tail
+
+    def change(self) -> None:
+        """Something may be due earlier than was thought."""
+        if self._keeper is not None:
+            self._keeper.change()
 
     def release_reader(self, tail: Tail) -> None:
         """A reader leaves."""
@@ -184,6 +200,28 @@ class Core:
             return await self.end(name, LOST)
         return "running"
 
+    async def wait(self, name: str) -> str:
+        """Wait for the end of a run, without counting as a reader; how it has ended."""
+        self.check_running()
+        producer = self.producers.get(name)
+        if producer is not None:
+            await producer.closed.wait()
+            return _state_of(producer.tail)
+        info = await self.info(name, channel=False)
+        if info is None:
+            raise UnknownStream(name)
+        if info.end is not None:
+            return end_state(info.end)[0]
+        tail = await self.hold(name, info)
+        self.change()
+        try:
+            signal = loop.make_signal()
+            while tail.end is None and tail.error is None:
+                await tail.wait(signal)
+        finally:
+            self.release(tail)
+        return _state_of(tail)
+
     # producers
 
     def produce(self, producer: Producer) -> None:
@@ -200,101 +238,9 @@ class Core:
         if not self.producers and self._none_left is not None:
             self._none_left.set()
 
-    # leases
 
-    def change(self) -> None:
-        """Something may be due earlier than was thought."""
-        if self._changed is not None:
-            self._changed.set()
-
-    async def _keep(self) -> None:
-        """One task for all leases and lingers, as long as this Live runs."""
-        assert self._changed is not None
-        try:
-            while self.is_running:
-                due = self._next_due()
-                if not await self._changed.wait(None if due == math.inf else due):
-                    try:
-                        await self._look_after_all()
-                    except LogUnavailable as exc:
-                        logger.warning("leases could not be renewed: %s", exc)
-                    except Exception:
-                        logger.exception("leases could not be renewed")
-        finally:
-            assert self._kept is not None
-            self._kept.set()
-
-    def _next_due(self) -> float:
-        """In how many seconds something has to be looked after."""
-        now, due = monotonic(), math.inf
-        if self.log.remote and (self.producers or self._hub.tails):
-            self._lease_due = min(self._lease_due, now + self.lease / FRACTION)
-            due = self._lease_due - now
-        for producer in self.producers.values():
-            if producer.linger is not None and producer.unread_since is not None:
-                due = min(due, producer.unread_since + self._patience(producer) - now)
-        return max(due, 0.001)
-
-    def _patience(self, producer: Producer) -> float:
-        if producer.linger == 0 and not producer.had_reader:
-            return self.lease
-        return producer.linger or 0.0
-
-    async def _look_after_all(self) -> None:
-        jobs: list[tuple[Callable[[str], Coroutine[Any, Any, None]], str]] = []
-        now = monotonic()
-        if self.log.remote and now >= self._lease_due:
-            self._lease_due = now + self.lease / FRACTION
-            jobs += [(self._renew, producer.run) for producer in self.producers.values()]
-            for (is_channel, name), tail in self._hub.tails.items():
-                if not is_channel and name not in self.producers and tail.end is None:
-                    jobs.append((self._watch, name))
-        for producer in self.producers.values():
-            if producer.linger is not None and producer.unread_since is not None:
-                jobs.append((self._check_linger, producer.run))
-        # Together, so that they go in one round trip.
-        async with anyio.create_task_group() as group:
-            for function, name in jobs:
-                group.start_soon(function, name)
-
-    async def _renew(self, run: str) -> None:
-        await self._quietly(self.log.renew(run, ttl=self.ttl, lease=self.lease))
-
-    async def _attend(self, run: str) -> None:
-        await self._quietly(self.log.attend(run, lease=self.lease))
-
-    async def _quietly(self, job: Awaitable[None]) -> None:
-        # Readers and publishers are told of it; leases wait for the log to come back.
-        with suppress(LogUnavailable):
-            await job
-
-    async def _watch(self, run: str) -> None:
-        """Look whether the producer of a run that is followed here still lives."""
-        tail = self._hub.find(run)
-        if tail is None:
-            return
-        try:
-            if tail.readers and tail.linger is not None:
-                await self.log.attend(run, lease=self.lease)
-            if await self.log.is_alive(run, lease=self.lease):
-                return
-            if await self.end(run, LOST) is None:
-                # The log has lost the run, or it has expired.
-                tail.fail(LogUnavailable("the run is no longer in the log"))
-        except LogUnavailable:
-            pass
-
-    async def _check_linger(self, run: str) -> None:
-        producer = self.producers.get(run)
-        if producer is None or producer.unread_since is None:
-            return
-        try:
-            if self.log.remote and await self.log.is_attended(run):
-                producer.unread_since = monotonic()
-                producer.had_reader = True
-                return
-        except LogUnavailable:
-            return
-        since = producer.unread_since
-        if since is not None and monotonic() - since >= self._patience(producer):
-            producer.stop(CANCELLED)
+def _state_of(tail: Tail) -> str:
+    if tail.end is None:
+        assert tail.error is not None
+        raise tail.error
+    return end_state(tail.end)[0]

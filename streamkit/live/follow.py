@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from streamkit import loop
+from streamkit.live.checks import check_gap
+from streamkit.live.core import Core, in_time
 from streamkit.live.errors import (
     Gone,
     RunFailed,
@@ -16,19 +18,14 @@ from streamkit.live.errors import (
 )
 from streamkit.live.formats import ItemFormat, RecordFormat, format_for
 from streamkit.live.log import WINDOW, Info
+from streamkit.live.place import LARGEST_PAGE, PAGE, Place
 from streamkit.live.records import END, Record, end_state
 from streamkit.live.tail import CHUNK, Tail
 from streamkit.start import ResponseStart
 
-if TYPE_CHECKING:
-    from streamkit.live.core import Core
-
 __all__ = ["Follow", "OnSlow"]
 
 OnSlow = Literal["cut", "gap", "latest"]
-
-# Records in the first page of a replay; pages grow up to the second, if their items are small.
-PAGE, LARGEST_PAGE = 64, 1024
 
 
 class Follow(AsyncIterator[Any]):
@@ -79,6 +76,8 @@ class Follow(AsyncIterator[Any]):
         """The id of the last item that was given, or the id after which the reader began."""
         self._page: deque[Record] = deque()
         self._page_size = PAGE
+        # Whether it has come up to the tail and takes what others take, too.
+        self._flows = False
         self._pending: deque[Any] = deque()
         self._tail: Tail | None = None
         # An index into the tail, once the reader has come up to it.
@@ -109,10 +108,12 @@ class Follow(AsyncIterator[Any]):
         info = await core.info(name, channel=channel)
         if info is None:
             raise UnknownStream(name)
-        has_gap = await self._find_position(info)
+        with in_time():
+            has_gap = await self._find_position(info)
         has_all = self._after is not None and self.position == info.last and not has_gap
         if info.end is not None and has_all:
             return self._started(204, {"Stream-State": end_state(info.end)[0]})
+        self._signal = loop.make_signal()
         self._tail = await core.hold_for_reader(self._name, info, channel, self._window)
         if self._encodes and (opening := self._format.opening(self.position)) is not None:
             self._pending.append(opening)
@@ -124,48 +125,24 @@ class Follow(AsyncIterator[Any]):
 
     async def _find_position(self, info: Info) -> bool:
         """Set where to begin; whether items before that are missing."""
-        if self._after == "now":
-            self.position = info.last
-            return False
-        if self._after is None:
-            self.position = await self._oldest(info)
-            return False
-        self.position = self._after
-        try:
-            if self._is_channel and self._after < await self._oldest(info):
-                raise Gone(self._after)
-            tail = self._core.find(self._name, self._is_channel)
-            if self._skip or tail is None or not tail.has(self._after):
-                await self._read_page(max(self._skip, PAGE))
-            await self._skip_items(info)
-        except Gone:
-            self._page.clear()
-            if self._gap != "event" or not self._can_tell_gaps:
-                raise StreamGap(self._after) from None
-            self.position = await self._oldest(info)
-            self._pending.append(self._format.gap(self._after, self.position))
-            return True
-        return False
-
-    async def _oldest(self, info: Info) -> str:
-        if not self._is_channel:
-            return info.origin
-        if not self._history:
+        after, window = self._after, self._history
+        if self._is_channel and not window and after is not None:
             # Those who come back find what a reader may be behind; others begin with what comes.
-            if self._after is None:
-                return info.last
-            return await self._core.log.oldest(self._name, WINDOW, self._max_age)
-        return await self._core.log.oldest(self._name, self._history, self._max_age)
-
-    async def _skip_items(self, info: Info) -> None:
-        """Leave out as many items as the client had after the id it gave."""
-        while self._skip:
-            if not self._page:
-                await self._read_page(self._skip)
-            if not self._page or self._page[0].kind == END:
-                raise Gone(self._after)
-            self.position = self._page.popleft().id
-            self._skip -= 1
+            window = WINDOW
+        place = Place(self._core, self._name, self._is_channel, window, self._max_age)
+        if after is None or after == "now":
+            self.position = info.last if after else await place.oldest(info)
+            return False
+        try:
+            self.position, page = await place.after(info, after, self._skip)
+        except Gone:
+            if self._gap != "event" or not self._can_tell_gaps:
+                raise StreamGap(after) from None
+            self.position = await place.oldest(info)
+            self._pending.append(self._format.gap(after, self.position))
+            return True
+        self._page.extend(page)
+        return False
 
     # the items
 
@@ -178,6 +155,20 @@ class Follow(AsyncIterator[Any]):
         tail = self._tail
         if tail is None:
             return await self._end_unread()
+        if self._flows and tail.error is None:
+            # The way of thousands of readers, an item each: `_next` does the same.
+            if self._index == tail.top:
+                assert self._signal is not None
+                tail.waiting[self._signal] = None
+                await self._signal.wait()
+                self._granted = tail.top
+            if tail.flows_at(self._index) and tail.top - self._granted <= self._window:
+                chunk, self._index, self.position = tail.chunk(self._format, self._index)
+                return chunk
+            self._flows = False
+        return await self._next(tail)
+
+    async def _next(self, tail: Tail) -> Any:
         if not self._pending:
             self._check_pace(tail)
         while True:
@@ -199,8 +190,7 @@ class Follow(AsyncIterator[Any]):
         if tail.error is not None:
             self.release()
             raise tail.error
-        if self._signal is None:
-            self._signal = loop.make_signal()
+        assert self._signal is not None
         await tail.wait(self._signal)
         self._granted = tail.top
 
@@ -214,8 +204,8 @@ class Follow(AsyncIterator[Any]):
                 return None
             self._finish(record)
         if self._encodes and self._format.shared:
-            chunk, self._index = tail.chunk(self._format, self._index)
-            self.position = tail.records[self._index - 1 - tail.base].id
+            self._flows = True
+            chunk, self._index, self.position = tail.chunk(self._format, self._index)
             return chunk
         self._index += 1
         self.position = record.id
@@ -241,6 +231,10 @@ class Follow(AsyncIterator[Any]):
         """Whether the tail has all that comes next; else there is a page of what is older."""
         if self._page:
             return False
+        if self.position > tail.last:
+            # A page may be ahead of the tail, which then brings the same records again.
+            await self._wait(tail)
+            return True
         if self.position >= tail.start:
             self._index = tail.index_after(self.position)
             self._granted = tail.top
@@ -327,6 +321,8 @@ class Follow(AsyncIterator[Any]):
         """Let go of the tail; the reader no longer counts."""
         if self._tail is not None:
             tail, self._tail = self._tail, None
+            if self._signal is not None:
+                tail.waiting.pop(self._signal, None)
             self._closed = True
             self._core.release_reader(tail)
 
@@ -334,9 +330,3 @@ class Follow(AsyncIterator[Any]):
         """Leave: the run goes on, as far as its `linger` says."""
         self._closed = True
         self.release()
-
-
-def check_gap(gap: object) -> None:
-    """Raise for a `gap` that is neither None nor "event"."""
-    if gap is not None and gap != "event":
-        raise ValueError(f"gap must be None (a 410) or 'event', got {gap!r}")

@@ -6,59 +6,27 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import anyio
 
 from streamkit import loop
 from streamkit.closing import close_async
 from streamkit.live.channel import Channel
-from streamkit.live.core import CANCELLED, Core
-from streamkit.live.errors import UnknownStream
+from streamkit.live.checks import check_id, check_seconds, checked_path
+from streamkit.live.core import Core
 from streamkit.live.follow import Follow, OnSlow
+from streamkit.live.keeper import CANCELLED
 from streamkit.live.log import Info, Log
 from streamkit.live.memory import MemoryLog
 from streamkit.live.producer import Producer, as_async
-from streamkit.live.records import end_payload, end_state
-from streamkit.live.tail import Tail
-from streamkit.shutdown import graceful_shutdown
+from streamkit.live.records import end_payload
+from streamkit.live.run import Run
+from streamkit.shutdown import Shutdown, graceful_shutdown
 
 if TYPE_CHECKING:
     from streamkit.live.router import Authorize
 
-__all__ = ["Live", "Run"]
-
-
-class Run:
-    """A content that goes on without its client; made by `Live.start`."""
-
-    def __init__(self, live: Live, id: str) -> None:  # noqa: A002
-        self._live = live
-        self.id = id
-
-    def __repr__(self) -> str:
-        return f"Run({self.id!r})"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """`Location`, under the router's prefix or `Live(path=...)`; empty without either."""
-        path = self._live._path
-        return {} if path is None else {"Location": f"{path}/{quote(self.id, safe='')}"}
-
-    def follow(self, after: str | None = None, *, gap: str | None = None) -> Follow:
-        """Content for a response: as `Live.follow`."""
-        return self._live.follow(self.id, after, gap=gap)
-
-    async def cancel(self) -> str | None:
-        """As `Live.cancel`."""
-        return await self._live.cancel(self.id)
-
-    async def wait(self) -> str:
-        """Wait for its end, without counting as a reader: "done", "failed" or "cancelled".
-
-        Raises `UnknownStream` if it has expired, and `LogUnavailable`.
-        """
-        return await self._live._wait(self.id)
+__all__ = ["Live"]
 
 
 class Live:
@@ -95,11 +63,11 @@ class Live:
                 f"log must be a MemoryLog, a RedisLog or another Log, got {type(log).__name__}; "
                 f"for an address pass RedisLog(address)"
             )
-        _check_seconds("ttl", ttl, least=0.001)
-        _check_seconds("lease", lease, least=0.1)
-        _check_seconds("grace", grace)
+        check_seconds("ttl", ttl, least=0.001)
+        check_seconds("lease", lease, least=0.1)
+        check_seconds("grace", grace)
         self._core = Core(MemoryLog() if log is None else log, ttl=ttl, lease=lease, grace=grace)
-        self._path = None if path is None else _checked_path("path", path)
+        self._path = None if path is None else checked_path("path", path)
         self._path_is_given = path is not None
         self._channels: dict[str, Channel] = {}
 
@@ -119,8 +87,19 @@ class Live:
 
         For more, use both in a lifespan of your own: `async with graceful_shutdown(), live:`.
         """
-        async with graceful_shutdown(self._core.grace), self:
+        async with (
+            graceful_shutdown(self._core.grace) as shutdown,
+            self,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(self._stop_runs_with, shutdown)
             yield
+            group.cancel_scope.cancel()
+
+    async def _stop_runs_with(self, shutdown: Shutdown) -> None:
+        """Let the grace of runs begin with that of responses."""
+        await shutdown.wait()
+        await self._core.stop_runs()
 
     # runs
 
@@ -153,9 +132,9 @@ class Live:
         try:
             core.check_running()
             if id is not None:
-                _check_id(id)
+                check_id(id)
             if linger is not None:
-                _check_seconds("linger", linger)
+                check_seconds("linger", linger)
             name = secrets.token_urlsafe(16) if id is None else id
             origin = await core.log.begin(name, ttl=core.ttl, lease=core.lease, linger=linger)
         except BaseException:
@@ -199,13 +178,14 @@ class Live:
         410; with `gap="event"` an event of type `gap`, and on from what there is. An unknown run is
         a 404, one that has ended and of which all was received a 204 with `Stream-State`.
 
-        The body ends cleanly only if the run is done; else it is cut, by `RunFailed`.
+        The body ends cleanly only if the run is done; else it is cut, by `RunFailed`. Items were
+        made JSON when they were appended: a response's `dumps` and type of items change nothing.
 
             @app.get("/answers/{id}")
             async def resume(id: str, request: Request):
                 return SSEStreamingResponse(live.follow(id, last_event_id(request)))
         """
-        _check_id(id)
+        check_id(id)
         return Follow(self._core, id, after=after, gap=gap)
 
     async def cancel(self, id: str) -> str | None:  # noqa: A002
@@ -214,7 +194,7 @@ class Live:
         The first end stands: of a run that was done before, this gives "done". If the content runs
         in this process, it is closed when this returns.
         """
-        _check_id(id)
+        check_id(id)
         self._core.check_running()
         producer = self._core.producers.get(id)
         try:
@@ -228,32 +208,10 @@ class Live:
         return state
 
     async def state(self, id: str) -> str | None:  # noqa: A002
-        """ "running", "done", "failed" or "cancelled"; None for an unknown id, or an expired one."""
-        _check_id(id)
+        """How it is: "running", "done", "failed" or "cancelled"; None for an id that is unknown."""
+        check_id(id)
         self._core.check_running()
         return await self._core.state(id)
-
-    async def _wait(self, id: str) -> str:  # noqa: A002
-        core = self._core
-        core.check_running()
-        producer = core.producers.get(id)
-        if producer is not None:
-            await producer.closed.wait()
-            return _state_of(producer.tail)
-        info = await core.info(id, channel=False)
-        if info is None:
-            raise UnknownStream(id)
-        if info.end is not None:
-            return end_state(info.end)[0]
-        tail = await core.hold(id, info)
-        core.change()
-        try:
-            signal = loop.make_signal()
-            while tail.end is None and tail.error is None:
-                await tail.wait(signal)
-        finally:
-            core.release(tail)
-        return _state_of(tail)
 
     # channels
 
@@ -278,13 +236,13 @@ class Live:
 
             prices = live.channel("prices", history=1000, max_age=600)
         """
-        _check_id(name, "name")
+        check_id(name, "name")
         if isinstance(history, bool) or not isinstance(history, int):
             raise TypeError(f"history must be a number of items, got {history!r}")
         if history < 0:
             raise ValueError(f"history must be 0 or more items, got {history}")
         if max_age is not None:
-            _check_seconds("max_age", max_age, least=0.001)
+            check_seconds("max_age", max_age, least=0.001)
         if on_slow not in ("cut", "gap", "latest"):
             raise ValueError(f"on_slow must be 'cut', 'gap' or 'latest', got {on_slow!r}")
         channel = Channel(self._core, name, history, max_age, on_slow)
@@ -319,43 +277,12 @@ class Live:
         """
         from streamkit.live.router import make_router
 
-        prefix = _checked_path("prefix", prefix)
+        prefix = checked_path("prefix", prefix)
         if not self._path_is_given:
             self._path = prefix
         return make_router(self, prefix, authorize, gap)
 
 
-def _state_of(tail: Tail) -> str:
-    if tail.end is None:
-        assert tail.error is not None
-        raise tail.error
-    return end_state(tail.end)[0]
-
-
 async def _close(items: AsyncIterable[Any]) -> None:
     with anyio.CancelScope(shield=True):
         await close_async(items)
-
-
-def _check_seconds(name: str, value: object, *, least: float = 0.0) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
-    if not value >= least:
-        raise ValueError(f"{name} must be {least or 0} or more seconds, got {value!r}")
-
-
-def _check_id(value: object, name: str = "id") -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be str, got {type(value).__name__}: {value!r:.60}")
-    if not value or len(value) > 512 or not value.isprintable():
-        raise ValueError(
-            f"{name} must be 1 to 512 printable characters, got {value!r:.60}; hash what is longer"
-        )
-
-
-def _checked_path(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be str, got {type(value).__name__}")
-    if value and not value.startswith("/"):
-        raise ValueError(f"{name} must start with a slash, got {value!r}")
-    return value.rstrip("/")

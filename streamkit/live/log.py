@@ -15,10 +15,12 @@ from typing import Protocol, runtime_checkable
 
 from streamkit.live.records import Payload, Record
 
-__all__ = ["WINDOW", "Info", "Log", "Sink"]
+__all__ = ["FIRST", "WINDOW", "Info", "Log", "Sink"]
 
 # The least number of records a channel keeps: one wake-up of its readers may come with as many.
 WINDOW = 1024
+# Seconds that `start`, `follow` and `state` wait for a log before they are a 503.
+FIRST = 3.0
 
 
 @dataclass(frozen=True, slots=True)

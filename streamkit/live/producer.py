@@ -16,6 +16,7 @@ from streamkit.closing import close_async
 from streamkit.iterate import iterate_in_threadpool
 from streamkit.live.errors import LogUnavailable, RunEnded
 from streamkit.live.log import Log
+from streamkit.live.memory import MemoryLog
 from streamkit.live.records import END, Payload, Record, end_payload, payload_of
 from streamkit.live.tail import Tail
 
@@ -127,6 +128,11 @@ class Producer:
         tail.is_produced_here = True
         tail.on_end = self._on_end
 
+    @property
+    def lingers(self) -> bool:
+        """Whether it ends when it has no readers, and has not begun to."""
+        return self.linger is not None and self._stopped is None and not self._finishing
+
     def start(self) -> None:
         """Begin; in the context of the request."""
         self._task = loop.spawn(self._drive, self._finish)
@@ -158,14 +164,31 @@ class Producer:
             return
         self._iterator = aiter(self._content)
         until = monotonic() + SLICE
+        log = self._log
+        # A subclass may append in a way of its own.
+        is_plain = isinstance(log, MemoryLog) and type(log).append is MemoryLog.append
+        append_now = log.append_now if isinstance(log, MemoryLog) and is_plain else None
         async for item in self._iterator:
-            await self._append(payload_of(item))
+            payload = payload_of(item)
+            if append_now is not None and self._log_error is None:
+                self._append_now(append_now, payload)
+            else:
+                await self._append(payload)
             if self._stopped is not None:
                 return
             # Content that never waits would keep the loop from all others.
             if monotonic() > until:
                 await loop.checkpoint()
                 until = monotonic() + SLICE
+
+    def _append_now(self, append_now: Callable[..., list[str]], payload: Payload) -> None:
+        try:
+            append_now(self.run, self._count, (payload,))
+        except RunEnded as exc:
+            # It expired, or was removed to make room, while it ran; or has ended.
+            self.tail.feed([exc.end or Record("~", *end_payload("failed", "expired"))])
+        else:
+            self._count += 1
 
     async def _append(self, payload: Payload) -> None:
         if self._log_error is not None:
@@ -208,10 +231,15 @@ class Producer:
         else:
             self._count += len(ids)
             if self._log.remote:
-                self.tail.feed([Record(*pair) for pair in _records(ids, batch)])
+                records = zip(ids, batch, strict=True)
+                self.tail.feed([Record(id_, *payload) for id_, payload in records])
 
     def _log_failed(self, error: Exception) -> None:
         self._log_error = error
+        # Others think this producer lost, and write its end, once they have the log back.
+        if self.tail.unsubscribe is not None:
+            self.tail.unsubscribe()
+            self.tail.unsubscribe = None
         logger.error("run %r goes on for the readers of this process only: %s", self.run, error)
 
     def _feed(self, batch: list[Payload]) -> None:
@@ -259,7 +287,3 @@ class Producer:
                     return
         if self.tail.end is None:
             self._feed([payload])
-
-
-def _records(ids: list[str], batch: list[Payload]) -> list[tuple[str, str, bytes]]:
-    return [(id_, *payload) for id_, payload in zip(ids, batch, strict=True)]

@@ -31,10 +31,13 @@ class Record(NamedTuple):
 
 
 _to_json = json_serialiser()
+_PLAIN = frozenset((dict, list, tuple, int, float, bool, type(None)))
 
 
 def payload_of(item: object) -> Payload:
     """Encode an item; `TypeError` and `ValueError` for what JSON can't hold."""
+    if type(item) in _PLAIN:
+        return Payload(JSON, _to_json(item))
     if isinstance(item, str):
         return Payload(TEXT, _utf8(item))
     if isinstance(item, bytes):

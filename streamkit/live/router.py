@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from streamkit.formats import JSONLinesStreamingResponse, SSEStreamingResponse, last_event_id
+from streamkit.live.checks import check_gap
 from streamkit.live.errors import UnknownStream
-from streamkit.live.follow import Follow, check_gap
+from streamkit.live.follow import Follow
 
 if TYPE_CHECKING:
     from streamkit.live.live import Live

@@ -16,7 +16,7 @@ __all__ = ["Hub", "Tail"]
 
 # Bytes after which a chunk is complete: as much as a response sends at once.
 CHUNK = 65536
-# Chunks of several records that are kept for other readers at the same place.
+# Chunks that are kept for other readers at the same place, until more comes.
 CHUNKS = 16
 _id = attrgetter("id")
 
@@ -36,6 +36,8 @@ class Tail:
         self.start = self.last = start
         self.keep = keep
         self.base = 0
+        # The index of the next record.
+        self.top = 0
         self.records: list[Record] = []
         self.end: Record | None = None
         self.error: Exception | None = None
@@ -46,14 +48,10 @@ class Tail:
         self.linger: float | None = None
         self.unsubscribe: Callable[[], None] | None = None
         self.on_end: Callable[[Record], None] | None = None
-        self._waiting: list[loop.Signal] = []
+        self.waiting: dict[loop.Signal, None] = {}
         self._encoded: dict[RecordFormat, dict[int, bytes]] = {}
-        self._chunks: dict[tuple[RecordFormat, int, int], bytes] = {}
-
-    @property
-    def top(self) -> int:
-        """The index of the next record."""
-        return self.base + len(self.records)
+        # What was made of all records from an index on: the chunk, the next index, the last id.
+        self.chunks: dict[tuple[RecordFormat, int], tuple[bytes, int, str]] = {}
 
     def feed(self, records: Sequence[Record]) -> None:
         """Take records of the log; those that are here already are left out."""
@@ -63,8 +61,10 @@ class Tail:
                 return
         if self.end is not None and not self.is_channel:
             return
-        self._chunks.clear()
+        if self.chunks:
+            self.chunks.clear()
         self.records += records
+        self.top += len(records)
         self.last = records[-1].id
         if len(self.records) > 2 * self.keep:
             self._forget(len(self.records) - self.keep)
@@ -82,6 +82,7 @@ class Tail:
             self._forget(len(self.records))
         # No reader's index is at the base.
         self.base += 1
+        self.top = self.base
         self.start = self.last = position
 
     def fail(self, error: Exception) -> None:
@@ -92,19 +93,17 @@ class Tail:
 
     def wake(self) -> None:
         """Let those look who wait."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, {}
         for signal in waiting:
             signal.set()
 
     async def wait(self, signal: loop.Signal) -> None:
         """Wait until something is fed, or fails."""
-        self._waiting.append(signal)
+        self.waiting[signal] = None
         try:
             await signal.wait()
-        except BaseException:
-            if signal in self._waiting:
-                self._waiting.remove(signal)
-            raise
+        finally:
+            self.waiting.pop(signal, None)
 
     def has(self, position: str) -> bool:
         """Whether all that comes after an id is here, and the id was given."""
@@ -117,25 +116,33 @@ class Tail:
         """The index of the first record after an id."""
         return self.base + bisect_right(self.records, position, key=_id)
 
-    def chunk(self, format_: RecordFormat, index: int) -> tuple[bytes, int]:
-        """The encoded records from an index on, as many as make a chunk, and the next index."""
-        records, first = self.records, index - self.base
-        if len(records) - first == 1:
-            return self._one(format_, index), index + 1
-        key = (format_, index, self.top)
-        if (chunk := self._chunks.get(key)) is not None:
-            return chunk, self.top
+    def flows_at(self, index: int) -> bool:
+        """Whether a reader at this index has a record to take that is not the end."""
+        return self.base <= index < self.top and self.records[index - self.base].kind != END
+
+    def chunk(self, format_: RecordFormat, index: int) -> tuple[bytes, int, str]:
+        """The encoded records from an index on, as many as make a chunk.
+
+        With it the next index, and the id of the last record. There must be one before the end.
+        """
+        if self.readers == 1 and index + 1 == self.top:
+            record = self.records[-1]
+            return format_.encode(record), self.top, record.id
+        key = (format_, index)
+        if (made := self.chunks.get(key)) is not None:
+            return made
         parts, size = [], 0
-        while index < self.top and records[index - self.base].kind != END:
+        while index < self.top and size < CHUNK:
+            if self.records[index - self.base].kind == END:
+                break
             parts.append(self._one(format_, index))
             size += len(parts[-1])
             index += 1
-            if size >= CHUNK:
-                break
-        chunk = b"".join(parts)
-        if index == self.top and len(self._chunks) < CHUNKS:
-            self._chunks[key] = chunk
-        return chunk, index
+        chunk = parts[0] if len(parts) == 1 else b"".join(parts)
+        made = (chunk, index, self.records[index - 1 - self.base].id)
+        if len(self.chunks) < CHUNKS:
+            self.chunks[key] = made
+        return made
 
     def _one(self, format_: RecordFormat, index: int) -> bytes:
         encoded = self._encoded.get(format_)

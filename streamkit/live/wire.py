@@ -1,8 +1,8 @@
-"""Two connections to Redis for a process: one that blocks for all reading, one that pipelines.
+"""The connection to Redis that pipelines: one for a process, for all but blocking reads.
 
-Each has a thread, so that one way serves asyncio, uvloop and trio. redis-py's own retries are off:
+It has a thread, so that one way serves asyncio, uvloop and trio. redis-py's own retries are off:
 they would append twice. What a connection had under way when it broke fails with `ConnectionLost`,
-and whoever asked decides whether it may be sent again.
+and the caller decides whether it may be sent again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ try:
 except ImportError as exc:
     raise ImportError("RedisLog needs the redis package: pip install 'streamkit[redis]'") from exc
 
-__all__ = ["Command", "ConnectionLost", "Link", "Unsent", "Wire", "make_connection"]
+__all__ = ["FAILURES", "Command", "Connect", "ConnectionLost", "Unsent", "Wire", "make_connection"]
 
 logger = logging.getLogger("streamkit")
 
@@ -38,13 +38,6 @@ Connect = Callable[[float], Any]
 BATCH = 512
 # Seconds after which a reply is so late that leases may have run out meanwhile.
 STALLED = 0.25
-# Seconds that the reading connection blocks, and records it takes of one stream at once.
-BLOCK = 5.0
-COUNT = 1024
-# Records of one reply after which a channel may have been trimmed before the next.
-SUSPICIOUS = 64
-# Replies that may wait for the loop before the reading thread does.
-BACKLOG = 64
 
 
 class ConnectionLost(Exception):
@@ -83,7 +76,7 @@ def make_connection(source: Any) -> Connect:
     return connect
 
 
-_FAILURES = (redis.ConnectionError, redis.TimeoutError, OSError)
+FAILURES = (redis.RedisError, OSError)
 
 
 class _Call:
@@ -188,7 +181,7 @@ class Wire:
             self._disconnect()
             self.contact_since = monotonic()
             error = exc
-            if isinstance(exc, (*_FAILURES, redis.RedisError)):
+            if isinstance(exc, FAILURES):
                 error = ConnectionLost(str(exc)) if sent else Unsent(str(exc))
             for call in batch:
                 call.error = error
@@ -207,172 +200,3 @@ def _reply(connection: Any) -> Any:
         return connection.read_response()
     except redis.ResponseError as exc:
         return exc
-
-
-Entries = list[tuple[bytes, list[bytes]]]
-
-
-class Link:
-    """The blocking connection: one XREAD for all streams that are followed in this process.
-
-    It also reads a stream of its own, into which `Wire` adds to wake it. All ids are explicit, so
-    that nothing is lost between two reads, and a broken connection is simply made anew.
-    """
-
-    def __init__(
-        self,
-        connect: Connect,
-        wake_key: str,
-        timeout: float,
-        on_entries: Callable[[bytes, Entries, bool], None],
-        on_failure: Callable[[str], None],
-    ) -> None:
-        self._connect = connect
-        self._wake_key = wake_key.encode()
-        self._timeout = timeout
-        self._on_entries = on_entries
-        self._on_failure = on_failure
-        # The last id of each key; the lock guards it, and what waits for the loop.
-        self._lock = threading.Condition()
-        self._last: dict[bytes, bytes] = {}
-        self._channels: set[bytes] = set()
-        self._suspicious: set[bytes] = set()
-        self._replies: deque[Callable[[], None]] = deque()
-        self._wake_id = b"0-0"
-        self._connection: Any = None
-        self._closing = False
-        self.contact_since = monotonic()
-        self._wake_loop = loop.threadsafe(self._deliver)
-        self._thread = threading.Thread(target=self._run, name="streamkit-redis-read", daemon=True)
-        self._thread.start()
-
-    def add(self, key: bytes, after: bytes, is_channel: bool) -> None:
-        """Read a key as well; whoever calls this adds to the wake stream afterwards."""
-        with self._lock:
-            self._last[key] = after
-            if is_channel:
-                self._channels.add(key)
-                self._suspicious.add(key)
-
-    def remove(self, key: bytes) -> None:
-        """Read it no more."""
-        with self._lock:
-            self._last.pop(key, None)
-            self._channels.discard(key)
-            self._suspicious.discard(key)
-
-    def close(self) -> None:
-        """End the thread; whoever calls this adds to the wake stream afterwards."""
-        with self._lock:
-            self._closing = True
-            self._lock.notify_all()
-
-    async def join(self) -> None:
-        """Wait for its end; a Redis that doesn't answer is left alone."""
-        await anyio.to_thread.run_sync(self._thread.join, 0.5)
-        if self._thread.is_alive() and (connection := self._connection) is not None:
-            with suppress(Exception):
-                connection.disconnect()
-            await anyio.to_thread.run_sync(self._thread.join, 1.0)
-
-    # on the loop
-
-    def _deliver(self) -> None:
-        with self._lock:
-            replies, self._replies = self._replies, deque()
-            self._lock.notify_all()
-        for function in replies:
-            function()
-
-    # on the thread
-
-    def _run(self) -> None:
-        failing_since: float | None = None
-        pause = 0.02
-        while not self._closing:
-            try:
-                if self._connection is None:
-                    self._connection = self._connect(BLOCK + min(self._timeout, BLOCK))
-                    self.contact_since = monotonic()
-                self._read()
-                failing_since, pause = None, 0.02
-            except Exception as exc:
-                if self._closing:
-                    break
-                now = self.contact_since = monotonic()
-                if not isinstance(exc, (*_FAILURES, redis.RedisError)):
-                    logger.exception("reading from Redis failed")
-                failing_since = failing_since or now
-                connection, self._connection = self._connection, None
-                if connection is not None:
-                    with suppress(Exception):
-                        connection.disconnect()
-                with self._lock:
-                    # What was trimmed meanwhile must not be missed silently.
-                    self._suspicious |= self._channels
-                if now - failing_since >= self._timeout:
-                    failing_since = now
-                    why = str(exc)
-                    self._post(lambda why=why: self._on_failure(why))  # type: ignore[misc]
-                with self._lock:
-                    self._lock.wait(pause)
-                pause = min(pause * 2, 0.5)
-        if self._connection is not None:
-            with suppress(Exception):
-                self._connection.disconnect()
-
-    def _read(self) -> None:
-        with self._lock:
-            suspicious = {key: self._last[key] for key in self._suspicious if key in self._last}
-            self._suspicious.clear()
-        for key, last in suspicious.items():
-            self._read_checked(key, last)
-        with self._lock:
-            streams = dict(self._last)
-        connection = self._connection
-        connection.send_command(
-            *("XREAD", "COUNT", COUNT, "BLOCK", int(BLOCK * 1000), "STREAMS"),
-            *(self._wake_key, *streams, self._wake_id, *streams.values()),
-            check_health=False,
-        )
-        for key, entries in connection.read_response() or ():
-            if key == self._wake_key:
-                self._wake_id = entries[-1][0]
-            else:
-                self._took(key, entries, streams[key], False)
-
-    def _read_checked(self, key: bytes, last: bytes) -> None:
-        """Read at once, and see whether the last record that was read is still there."""
-        connection = self._connection
-        commands: list[Command] = [
-            ("MULTI",),
-            ("XRANGE", key, last, last),
-            ("XREAD", "COUNT", COUNT, "STREAMS", key, last),
-            ("EXEC",),
-        ]
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-        for _ in commands[:-1]:
-            connection.read_response()
-        found, read = connection.read_response()
-        entries = read[0][1] if read else []
-        missed = not found and last != b"0-0" and bool(entries)
-        if entries:
-            self._took(key, entries, last, missed)
-
-    def _took(self, key: bytes, entries: Entries, after: bytes, missed: bool) -> None:
-        with self._lock:
-            if self._last.get(key) != after:
-                return
-            self._last[key] = entries[-1][0]
-            if len(entries) >= SUSPICIOUS and key in self._channels:
-                self._suspicious.add(key)
-        self._post(lambda: self._on_entries(key, entries, missed))
-
-    def _post(self, function: Callable[[], None]) -> None:
-        with self._lock:
-            self._replies.append(function)
-            # The loop is busy: Redis keeps what comes.
-            while len(self._replies) > BACKLOG and not self._closing:
-                self._wake_loop()
-                self._lock.wait(1.0)
-        self._wake_loop()

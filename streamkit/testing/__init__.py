@@ -20,6 +20,7 @@ does as uvicorn does: `send` returns without suspending while there is room, and
     closing.py   check_closed: no generator and no file is left open
     sources.py   check_source: a ByteSource of your own
     encoders.py  check_encoder: an encoder of your own
+    logs.py      check_log: a log of live streams of your own
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from streamkit.testing.clock import virtual_time
 from streamkit.testing.closing import check_closed
 from streamkit.testing.driver import FetchedResponse, StreamOptions, fetch, stream
 from streamkit.testing.encoders import check_encoder
+from streamkit.testing.logs import check_log
 from streamkit.testing.sources import check_source
 from streamkit.testing.wire import Chunk
 
@@ -39,6 +41,7 @@ __all__ = [
     "StreamOptions",
     "check_closed",
     "check_encoder",
+    "check_log",
     "check_source",
     "fetch",
     "stream",

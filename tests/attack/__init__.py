@@ -1,4 +1,4 @@
-"""Attacks on what must hold whatever happens: nothing hangs, nothing is closed twice, nothing stays.
+"""Attacks on what must hold whatever happens: nothing hangs, is closed twice, or stays.
 
     python -m tests.attack --minutes 30
 

@@ -162,7 +162,7 @@ async def _every_suspension(
                 group.cancel_scope.cancel()
         except Exception as exc:
             attack.expect(False, f"raised {exc!r}")
-        await attack.eventually(lambda diary=diary: diary.settled, lambda diary=diary: str(diary))
+        await attack.settled(diary)
         if client.left or not reached or not attack.goes_on:
             break
     await leftovers.check(attack)

@@ -52,16 +52,17 @@ async def attack(attack: Attack) -> None:
         attack.counts["lost iterators"] += TOGETHER
         gc.collect()
         for name, diary in diaries:
-            await attack.eventually(
-                lambda diary=diary: _collected(diary),
-                lambda name=name, diary=diary: f"{name}: {diary}",
-            )
+            await attack.eventually(partial(_collected, diary), partial(_described, name, diary))
         await leftovers.check(attack)
 
 
 def _collected(diary: Diary) -> bool:
     gc.collect()
     return diary.closed == diary.opened and not diary.interrupted
+
+
+def _described(name: str, diary: Diary) -> str:
+    return f"{name}: {diary}"
 
 
 async def _lose_in_thread(

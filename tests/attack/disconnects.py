@@ -28,9 +28,7 @@ async def attack(attack: Attack) -> None:
                 group.start_soon(_one, attack, kind, diaries[-1][1])
         attack.counts["clients that leave"] += TOGETHER
         for kind, diary in diaries:
-            await attack.eventually(
-                lambda diary=diary: diary.settled, lambda kind=kind, diary=diary: f"{kind}: {diary}"
-            )
+            await attack.settled(diary, kind)
         await leftovers.check(attack)
 
 

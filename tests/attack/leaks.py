@@ -11,8 +11,8 @@ import anyio.lowlevel
 from tests.attack.contents import KINDS, Client, Diary
 from tests.attack.running import Attack, Leftovers
 
-# Of each kind, if there is the time; so many are made before anything is counted.
-MANY, WARM_UP = 100_000, 200
+# Of each kind, if there is the time.
+MANY = 100_000
 # Blocks of memory that each response may leave, on average: none, but for chance.
 BLOCKS = 0.05
 # Blocks that come and go by themselves.
@@ -25,13 +25,17 @@ async def attack(attack: Attack) -> None:
     attack.random.shuffle(kinds)
     for number, kind in enumerate(kinds):
         share = attack.share(len(kinds) - number)
-        await _answer(attack, kind, WARM_UP)
+        # What is made once, and kept, is there before anything is counted.
+        warm = attack.share(5 * (len(kinds) - number))
+        await _answer(attack, kind, 10)
+        while warm.goes_on:
+            await _answer(attack, kind, 10)
         leftovers = Leftovers()
         blocks, threads = sys.getallocatedblocks(), threading.active_count()
         count = 0
         while count < MANY and share.goes_on:
-            await _answer(attack, kind, 100)
-            count += 100
+            await _answer(attack, kind, 20)
+            count += 20
         await leftovers.check(attack)
         gc.collect()
         more = sys.getallocatedblocks() - blocks
@@ -51,5 +55,5 @@ async def _answer(attack: Attack, kind: str, count: int) -> None:
         # What is to run soon may do so.
         await anyio.lowlevel.checkpoint()
         if not (diary.settled and client.complete):
-            await attack.eventually(lambda: diary.settled, lambda: str(diary))  # noqa: B023
+            await attack.settled(diary)
             attack.expect(client.complete, "the body is not complete")

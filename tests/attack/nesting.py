@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from itertools import product
 from typing import Any
 
@@ -48,13 +48,7 @@ def build(nesting: str, diary: Diary, count: int) -> Any:
     item = b"x" * 1000
     content: Any = (async_items if nesting[0] == "a" else sync_items)(diary, item, count)
     for bridge in nesting[1:]:
-        content = {
-            "T": lambda c: iterate_in_threadpool(c, max_buffer=3000),
-            "W": lambda c: iterate_writes(lambda file: _write(file, c), max_buffer=3000),
-            "S": _sync,
-            "F": _from_thread,
-            "A": _async,
-        }[bridge](content)
+        content = BRIDGES[bridge](content)
     return content
 
 
@@ -88,6 +82,15 @@ async def _async(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             await content.aclose()  # type: ignore[attr-defined]
 
 
+BRIDGES: dict[str, Callable[[Any], Any]] = {
+    "T": lambda content: iterate_in_threadpool(content, max_buffer=3000),
+    "W": lambda content: iterate_writes(lambda file: _write(file, content), max_buffer=3000),
+    "S": _sync,
+    "F": _from_thread,
+    "A": _async,
+}
+
+
 async def attack(attack: Attack) -> None:
     """Rounds of more streams than threads: of one nesting, or of all; read, or left."""
     kinds = [*nestings(), "zip"]
@@ -117,10 +120,7 @@ async def _round(attack: Attack, chosen: list[str], reads: bool) -> None:
             group.start_soon(_one, attack, nesting, diary, leaves)
     attack.counts["nested streams"] += len(chosen)
     for nesting, diary in zip(chosen, diaries, strict=True):
-        await attack.eventually(
-            lambda diary=diary: diary.settled,
-            lambda nesting=nesting, diary=diary: f"{nesting}: {diary}",
-        )
+        await attack.settled(diary, nesting)
 
 
 async def _one(attack: Attack, nesting: str, diary: Diary, leaves: bool) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import faulthandler
 import gc
 import json
+import logging
 import os
 import random
 import sys
@@ -20,6 +21,7 @@ import anyio
 import anyio.lowlevel
 
 from streamkit import stream_limiter
+from tests.attack.contents import Diary
 
 # Seconds in which a step must come to its end.
 PATIENCE = 30.0
@@ -78,6 +80,10 @@ class Attack:
                 self.expect(False, otherwise())
                 return
             await anyio.sleep(0.001)
+
+    async def settled(self, diary: Diary, kind: str = "") -> None:
+        """Note a finding if, after a few seconds, a content is not closed and told of once."""
+        await self.eventually(lambda: diary.settled, lambda: f"{kind} {diary}".strip())
 
     def watch(self, report: Callable[[Attack], None]) -> None:
         """Have a thread end the process when a step takes too long."""
@@ -141,6 +147,19 @@ def _on_trio() -> bool:
     return anyio.lowlevel.current_token().backend_class.__module__.endswith("_trio")
 
 
+class _Complaints(logging.Handler):
+    """Makes a finding of what streamkit says when it has to give something up."""
+
+    def __init__(self, attack: Attack) -> None:
+        super().__init__(logging.ERROR)
+        self._attack = attack
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if "took more than" in message or "goes on without" in message:
+            self._attack.expect(False, f"logged {message!r}")
+
+
 def run(name: str, loop: str, seed: int, seconds: float) -> None:
     """Run one attack in this process, and print what came of it as a line of JSON."""
     from importlib import import_module
@@ -148,6 +167,7 @@ def run(name: str, loop: str, seed: int, seconds: float) -> None:
     function: Any = import_module(f"tests.attack.{name}").attack
     attack = Attack(seed, seconds)
     attack.watch(_report)
+    logging.getLogger("streamkit").addHandler(_Complaints(attack))
     backend = "trio" if loop == "trio" else "asyncio"
     options = {} if loop == "trio" else {"use_uvloop": loop == "uvloop"}
     try:

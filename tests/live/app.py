@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
 
 from streamkit import SSEStreamingResponse, last_event_id
 from streamkit.live import Live, RedisLog
@@ -39,16 +40,39 @@ async def start(id_: str, items: int = 100, pause: float = 0.01) -> Any:
 
 
 @app.post("/begin/{id_}")
-async def begin(id_: str, items: int = 100, pause: float = 0.01) -> str:
-    return (await live.start(count(id_, items, pause), id=id_)).id
+async def begin(
+    id_: str, items: int = 100, pause: float = 0.01, linger: float | None = None
+) -> str:
+    return (await live.start(count(id_, items, pause), id=id_, linger=linger)).id
 
 
 @app.get("/news")
-async def read_news(request: Request) -> Any:
-    return SSEStreamingResponse(news.follow(last_event_id(request)))
+async def read_news(request: Request, after: str | None = None) -> Any:
+    return SSEStreamingResponse(news.follow(last_event_id(request) or after))
 
 
 @app.post("/news")
 async def publish(items: int = 1) -> str:
     ids = [await news.publish({"n": n}) for n in range(items)]
     return ids[-1]
+
+
+PAGE = """
+<!doctype html><title>live</title><link rel="icon" href="data:,">
+<script>
+  // What was seen outlives a reload, and so does the last id.
+  window.seen = JSON.parse(sessionStorage.seen || "[]")
+  const query = sessionStorage.last ? "?after=" + sessionStorage.last : ""
+  window.source = new EventSource(location.hash.slice(1) + query)
+  source.onmessage = event => {
+    seen.push(JSON.parse(event.data).n)
+    sessionStorage.seen = JSON.stringify(seen)
+    sessionStorage.last = event.lastEventId
+  }
+</script>
+"""
+
+
+@app.get("/page", response_class=HTMLResponse)
+async def page() -> str:
+    return PAGE

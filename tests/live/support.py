@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from fastapi import FastAPI, Request
 
 from streamkit import BodyCut, JSONLinesStreamingResponse, SSEStreamingResponse, last_event_id

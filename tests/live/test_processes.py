@@ -196,3 +196,29 @@ def test_an_app_begins_without_redis_and_finds_it_later(
     finally:
         redis_server.start()
     assert Reader(one, "/start/run?items=3", method="POST").finish().numbers() == [0, 1, 2]
+
+
+def test_a_server_that_is_told_to_stop_ends_readers_and_marks_its_runs(serve: Serve) -> None:
+    one, two = serve(), serve()
+    httpx.post(url(one, "/begin/run?items=10000")).raise_for_status()
+    reader = Reader(one, "/news")
+    httpx.post(url(two, "/news?items=1")).raise_for_status()
+    reader.wait_for_items(1)
+    one.process.terminate()
+    assert reader.finish().error is None
+    assert one.process.wait(15) is not None
+    assert "end run" in one.log()
+    assert httpx.head(url(two, "/streams/run")).headers["stream-state"] == "failed"
+
+
+def test_a_run_ends_a_lease_after_its_last_reader_in_any_process(serve: Serve) -> None:
+    one, two = serve(), serve()
+    httpx.post(url(one, "/begin/run?items=10000&linger=1.5")).raise_for_status()
+    with httpx.stream("GET", url(two, "/streams/run")) as response:
+        chunks = response.iter_raw()
+        # Longer than it would linger without this reader.
+        for _ in range(300):
+            next(chunks)
+    assert httpx.head(url(one, "/streams/run")).headers["stream-state"] == "running"
+    wait_for(lambda: "end run" in one.log(), "the content's end")
+    assert httpx.head(url(two, "/streams/run")).headers["stream-state"] == "cancelled"

@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--minutes", type=float, default=60, help="how long it may take")
     parser.add_argument("--jobs", type=int, default=24, help="clients at once")
+    parser.add_argument("--servers", type=int, default=1, help="servers at once")
     parser.add_argument("--honest", choices=("with", "without", "both"), default="both")
     parser.add_argument(
         "--only",
@@ -38,7 +39,8 @@ def main() -> int:
         cells = sample(cells, arguments.sample, arguments.seed)
     began = monotonic()
     results = []
-    for result in run(cells, jobs=arguments.jobs, until=began + 60 * arguments.minutes):
+    until = began + 60 * arguments.minutes
+    for result in run(cells, jobs=arguments.jobs, servers=arguments.servers, until=until):
         results.append(result)
         if failed(result):
             print(f"FAILED {result.cell}: {result.verdict} ({result.detail}; {result.told})")

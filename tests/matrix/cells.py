@@ -14,6 +14,8 @@ from tests.matrix.ways import STALLS, WAYS
 
 # Bytes that follow where the client has stalled; the last 64 KiB decide what waits for it.
 OFFSETS = (0, 9_000, 47_000)
+# Ways that differ little from one that combined stacks meet as well.
+VARIANTS = {"complete-sync", "cancel-raises", "shutdown-sync", "item-timeout-sync"}
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,18 @@ class Cell:
 
 
 def all_cells(*, honest: Iterable[bool]) -> Iterator[Cell]:
-    """Every cell, server by server."""
+    """Every cell, server by server; stacks of several middlewares meet fewer variants."""
     for server in SERVERS:
         for wrapped in honest:
             for stack in STACKS:
+                combined = "+" in stack
+                if combined and server.endswith("-1.0"):
+                    continue
                 for name, way in WAYS.items():
+                    if combined and name in VARIANTS:
+                        continue
                     for client in way.clients:
-                        many = client == STALLS and name.startswith("error")
+                        many = client == STALLS and name.startswith("error") and not combined
                         for offset in OFFSETS if many else OFFSETS[:1]:
                             yield Cell(server, stack, name, client, wrapped, offset)
 
@@ -55,16 +62,17 @@ def sample(cells: Sequence[Cell], size: int, seed: int) -> list[Cell]:
     """A fair sample: each server, stack, way and client about as often as any other."""
     source = random.Random(seed)
     left, chosen, seen = list(cells), list[Cell](), Counter[object]()
+    source.shuffle(left)
 
-    def weight(cell: Cell) -> int:
-        return sum(seen[part] for part in _parts(cell))
+    def weight(position: int) -> int:
+        return sum(seen[part] for part in _parts(left[position]))
 
     while left and len(chosen) < size:
-        source.shuffle(left)
-        best = min(left[:200], key=weight)
-        left.remove(best)
-        chosen.append(best)
-        seen.update(_parts(best))
+        among = min(100, len(left))
+        best = min((source.randrange(len(left)) for _ in range(among)), key=weight)
+        left[best], left[-1] = left[-1], left[best]
+        chosen.append(left.pop())
+        seen.update(_parts(chosen[-1]))
     return chosen
 
 

@@ -44,7 +44,10 @@ class Ending:
             return (HANG if self.how == "nothing ended it" else CUT), f"{self.how}, {size}"
         if self.status != 200:
             return STATUS, str(self.status)
-        body = _decoded(bytes(self.body), self.headers.get("content-encoding", "identity"))
+        try:
+            body = _decoded(bytes(self.body), self.headers.get("content-encoding", "identity"))
+        except Exception as exc:
+            return CLEAN_END, f"{size}, {exc}"
         if body is None:
             return CLEAN_END, f"{size}, and the coding has no end"
         return (WHOLE if body[-len(END) :].upper() == END else CLEAN_END), size
@@ -121,6 +124,13 @@ class HTTP1:
                 return
 
 
+class HTTP10(HTTP1):
+    """HTTP/1.0, in which the end of the connection is the end of a body without a length."""
+
+    def request(self, authority: str, path: str, codings: str) -> bytes:
+        return super().request(authority, path, codings).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+
+
 class HTTP2:
     """HTTP/2 with prior knowledge, one stream."""
 
@@ -171,7 +181,7 @@ class HTTP2:
             self.ending.how = f"GOAWAY {event.error_code}"
 
 
-PROTOCOLS: dict[str, Callable[[], Exchange]] = {"h1": HTTP1, "h2": HTTP2}
+PROTOCOLS: dict[str, Callable[[], Exchange]] = {"h1.0": HTTP10, "h1": HTTP1, "h2": HTTP2}
 
 
 def ask(

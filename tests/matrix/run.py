@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -38,8 +38,13 @@ class Result:
     told: str = ""
 
 
-def run(cells: Sequence[Cell], *, jobs: int, until: float = float("inf")) -> Iterator[Result]:
-    """The results, as they come; cells whose turn comes after `until` are left out."""
+def run(
+    cells: Sequence[Cell], *, jobs: int, servers: int = 1, until: float = float("inf")
+) -> Iterator[Result]:
+    """The results, as they come, of `jobs` clients at once for each of `servers` at once.
+
+    Cells whose turn comes after `until` are left out.
+    """
     results: queue.Queue[Result | None] = queue.Queue()
     batches = [
         [
@@ -54,8 +59,9 @@ def run(cells: Sequence[Cell], *, jobs: int, until: float = float("inf")) -> Ite
 
     def work() -> None:
         try:
-            for batch in waiting:
-                _run_batch(batch, results.put, jobs, until)
+            _together(
+                waiting, servers, until, lambda batch: _run_batch(batch, results.put, jobs, until)
+            )
         finally:
             results.put(None)
 
@@ -68,20 +74,20 @@ def _run_batch(
     batch: Sequence[Cell], report: Callable[[Result], None], jobs: int, until: float
 ) -> None:
     process = SERVERS[batch[0].server].process
-    with serving(PROCESSES[process]) as server:
-        _warm_up(server)
-        if not WAYS[batch[0].way].signal:
-            _together(batch, jobs, until, lambda cell: report(_Run(server, cell)()))
     if WAYS[batch[0].way].signal:
         for start in range(0, len(batch), 2 * jobs):
             if monotonic() < until:
                 _shut_down(process, batch[start : start + 2 * jobs], report)
+        return
+    with _serving(process) as server:
+        _together(batch, jobs, until, lambda cell: report(_Run(server, cell)()))
+        if server.process.poll() is not None:
+            print(f"{process} has ended by itself: {server.log()[-3000:]}")
 
 
 def _shut_down(process: str, batch: Sequence[Cell], report: Callable[[Result], None]) -> None:
     """Open all of them on one server, and have it shut down."""
-    with serving(PROCESSES[process]) as server:
-        _warm_up(server)
+    with _serving(process) as server:
         runs = [_Run(server, cell) for cell in batch]
 
         def terminate() -> None:
@@ -117,10 +123,23 @@ def _together(work: Sequence[Any], jobs: int, until: float, do: Callable[[Any], 
         thread.join()
 
 
-def _warm_up(server: Server) -> None:
-    """The first request of a server that imports late."""
-    with suppress(OSError):
-        _get(server, "/ping")
+@contextmanager
+def _serving(process: str) -> Iterator[Server]:
+    """A server that has answered once, since some import late.
+
+    A client's socket may take the port that a server was to have: then it gets another.
+    """
+    with ExitStack() as stack:
+        for attempt in range(3):
+            try:
+                server = stack.enter_context(serving(PROCESSES[process]))
+                _get(server, "/ping")
+                assert server.process.poll() is None
+                break
+            except (AssertionError, OSError):
+                if attempt == 2:
+                    raise
+        yield server
 
 
 def _get(server: Server, path: str) -> Any:

@@ -39,4 +39,5 @@ SERVERS: dict[str, Asked] = {
     "granian-h1": Asked("granian", "h1"),
     "granian-h2": Asked("granian", "h2"),
     "daphne": Asked("daphne", "h1"),
+    **{f"{process}-1.0": Asked(process, "h1.0") for process in PROCESSES},
 }

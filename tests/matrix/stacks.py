@@ -33,13 +33,19 @@ class Transform:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_coded = False
+
         async def change(message: Message) -> None:
-            if message["type"] == "http.response.body":
+            nonlocal is_coded
+            if message["type"] == "http.response.start":
+                is_coded = any(name == b"content-encoding" for name, _ in message["headers"])
+            elif message["type"] == "http.response.body":
                 try:
-                    message = {**message, "body": bytes(message.get("body", b"")).swapcase()}
+                    body = bytes(message.get("body", b""))
                 except Exception:
                     return
-            elif message["type"] != "http.response.start":
+                message = {**message, "body": body if is_coded else body.swapcase()}
+            else:
                 return
             await send(message)
 

@@ -1,0 +1,122 @@
+"""The channels of `RedisLog`: streams whose ids Redis gives."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from itertools import count
+from time import monotonic
+from typing import Any
+
+from streamkit.live.errors import LogUnavailable
+from streamkit.live.link import Entries
+from streamkit.live.memory import ZERO
+from streamkit.live.records import Payload
+from streamkit.live.redis_client import RedisClient
+from streamkit.live.redis_ids import before, milliseconds, show
+from streamkit.live.wire import Command
+
+__all__ = ["RedisChannels"]
+
+# Newest records among which one is looked for that may have been appended before.
+NEWEST = 4096
+
+
+class RedisChannels(RedisClient):
+    """Publishes, and finds what there is of a channel."""
+
+    def __init__(
+        self, url_or_client: Any, *, prefix: str = "streamkit:", timeout: float = 30.0
+    ) -> None:
+        super().__init__(url_or_client, prefix=prefix, timeout=timeout)
+        self._process = secrets.token_hex(6)
+        self._numbers = count(1)
+        # When each channel with a `max_age` was trimmed last.
+        self._trimmed: dict[str, float] = {}
+
+    async def publish(
+        self,
+        channel: str,
+        payloads: Sequence[Payload],
+        *,
+        keep: int,
+        max_age: float | None,
+        ttl: float,
+    ) -> list[str]:
+        key = self._channel_key(channel)
+        tokens = [f"{self._process}-{next(self._numbers)}" for _ in payloads]
+        left = {
+            token: ("XADD", key, "MAXLEN", keep, "*", *payload, "t", token)
+            for token, payload in zip(tokens, payloads, strict=True)
+        }
+        after = [("PEXPIRE", key, milliseconds(max(ttl, max_age or 0)))]
+        if max_age is not None and monotonic() - self._trimmed.get(channel, -1e9) > 1:
+            self._trimmed[channel] = monotonic()
+            oldest = time.time_ns() // 1_000_000 - 2 * milliseconds(max_age) - 1000
+            after.append(("XTRIM", key, "MINID", "~", max(oldest, 0)))  # type: ignore[arg-type]
+        ids: dict[str, str] = {}
+
+        async def find() -> None:
+            """Take out those that were appended before the connection broke."""
+            assert self._wire is not None
+            most = ("XREVRANGE", key, "+", "-", "COUNT", min(keep, NEWEST))
+            (there,) = await self._wire.call([most], self._timeout)
+            for raw, fields in there:
+                token = fields[3].decode()
+                if left.pop(token, None):
+                    ids[token] = show(raw)
+
+        def commands() -> list[Command]:
+            return [*left.values(), *after]
+
+        replies = await self._ask(commands, before_again=find)
+        for token, reply in zip(tuple(left), replies, strict=False):
+            if isinstance(reply, Exception):
+                raise LogUnavailable(str(reply))
+            ids[token] = show(reply)
+        return [ids[token] for token in tokens]
+
+    async def oldest(self, channel: str, history: int, max_age: float | None) -> str:
+        key = self._channel_key(channel)
+        now, size, first = await self._ask(
+            [("TIME",), ("XLEN", key), ("XRANGE", key, "-", "+", "COUNT", 1)]
+        )
+        if not first:
+            return await self._origin(key)
+        floor = before(first[0][0])
+        extra = size - history
+        asked: list[Command] = []
+        if extra > 0:
+            asked.append(
+                ("XRANGE", key, "-", "+", "COUNT", extra)
+                if extra <= history + 1
+                else ("XREVRANGE", key, "+", "-", "COUNT", history + 1)
+            )
+        if max_age is not None:
+            oldest = int(now[0]) * 1000 + int(now[1]) // 1000 - milliseconds(max_age)
+            asked.append(("XREVRANGE", key, max(oldest, 0), "-", "COUNT", 1))
+        for entries in await self._ask(asked) if asked else ():
+            if entries:
+                floor = max(floor, show(entries[-1][0]))
+        return floor
+
+    async def _origin(self, key: str) -> str:
+        """The id of an empty channel's newest record, which was trimmed; there may be none."""
+        (info,) = await self._ask([("XINFO", "STREAM", key)])
+        if isinstance(info, Exception):
+            return ZERO
+        fields = dict(zip(info[::2], info[1::2], strict=True))
+        return show(fields[b"last-generated-id"])
+
+    async def _begins_after(self, key: str, after: str, first: Entries) -> bool:
+        """Whether nothing that a channel ever gave lies between an id and its first record."""
+        if first and before(first[0][0]) == after:
+            return True
+        (info,) = await self._ask([("XINFO", "STREAM", key)])
+        if isinstance(info, Exception):
+            return after == ZERO
+        fields = dict(zip(info[::2], info[1::2], strict=True))
+        if not first:
+            return bool(show(fields[b"last-generated-id"]) == after)
+        return after == ZERO and fields.get(b"entries-added") == fields[b"length"]

@@ -1,0 +1,67 @@
+"""Ids of Redis Streams, and how they are shown."""
+
+from __future__ import annotations
+
+import re
+
+from streamkit.live.errors import Gone
+from streamkit.live.records import Record
+
+__all__ = [
+    "LARGEST",
+    "before",
+    "generation_of",
+    "hide",
+    "milliseconds",
+    "parse",
+    "record_of",
+    "show",
+]
+
+LARGEST = 2**64 - 1
+_shown = re.compile(r"(\d{13})-(\d{10})")
+
+
+def show(raw: bytes) -> str:
+    """Redis' id with leading zeros, so that ids sort as strings."""
+    time, _, number = raw.partition(b"-")
+    shown = b"9999999999" if len(number) > 10 else number.rjust(10, b"0")
+    return f"{time.rjust(13, b'0').decode()}-{shown.decode()}"
+
+
+def parse(shown: str) -> tuple[int, int]:
+    """The two numbers of an id; `Gone` for what this log never gave."""
+    found = _shown.fullmatch(shown)
+    if found is None or not shown.isascii():
+        raise Gone(shown)
+    number = int(found[2])
+    return int(found[1]), LARGEST if number == 9_999_999_999 else number
+
+
+def hide(shown: str) -> str:
+    """Redis' form of an id."""
+    return "{}-{}".format(*parse(shown))
+
+
+def before(raw: bytes) -> str:
+    """The id right before one of Redis'."""
+    time, number = map(int, raw.split(b"-"))
+    if number:
+        return show(f"{time}-{number - 1}".encode())
+    return show(f"{time - 1}-{LARGEST}".encode())
+
+
+def record_of(entry: tuple[bytes, list[bytes]]) -> Record:
+    """The record of an entry."""
+    raw, fields = entry
+    return Record(show(raw), fields[0].decode(), fields[1])
+
+
+def generation_of(fields: list[bytes]) -> tuple[int, str]:
+    """Generation and token in the record of a run's beginning."""
+    return int(fields[1]), fields[3].decode()
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds, at least one."""
+    return max(int(seconds * 1000), 1)

@@ -1,0 +1,139 @@
+"""The table of semantics for channels, row by row, over both logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from streamkit.live import Log, SlowReader, StreamGap
+from streamkit.testing import stream
+from tests.live.support import rest_of, running, until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"), [(0, ["next"]), (2, [3, 4, "next"]), (100, [0, 1, 2, 3, 4, "next"])]
+)
+async def test_a_channel_begins_with_its_history(
+    log: Log, history: int, expected: list[Any]
+) -> None:
+    async with running(log) as h:
+        channel = h.live.channel("c", history=history)
+        for n in range(5):
+            await channel.publish(n)
+        follow = channel.follow()
+        await follow.open()
+        await channel.publish("next")
+        await channel.close()
+        assert [item async for item in follow] == expected
+
+
+async def test_a_cursor_that_fell_out_of_the_history_is_a_gap(log: Log) -> None:
+    async with running(log) as h:
+        channel = h.live.channel("c", history=3)
+        published = [await channel.publish(n) for n in range(10)]
+        assert (await h.get("/channels/c", last_event_id=published[5])).status == 410
+        async with stream(h.app, f"/channels/c?after={published[6]}") as client:
+            assert client.status == 200
+        follow = channel.follow(published[0], gap="event")
+        first = await anext(follow)
+        assert first.event == "gap"
+        assert [await anext(follow) for _ in range(3)] == [7, 8, 9]
+        await follow.aclose()
+
+
+@pytest.mark.parametrize("on_slow", ["cut", "gap", "latest"])
+async def test_a_reader_that_fell_out_of_the_history(log: Log, on_slow: Any) -> None:
+    async with running(log) as h:
+        channel = h.live.channel("c", history=4, on_slow=on_slow)
+        follow = channel.follow()
+        await follow.open()
+        await channel.publish("first")
+        assert await anext(follow) == "first"
+        published = [await channel.publish(n) for n in range(3000)]
+        await until(lambda: follow._tail.last == published[-1])
+        if on_slow == "cut":
+            with pytest.raises(SlowReader):
+                await anext(follow)
+            back = await h.get("/channels/c", last_event_id=follow.position)
+            assert back.status == 410
+        elif on_slow == "gap":
+            assert (await anext(follow)).event == "gap"
+            assert [await anext(follow) for _ in range(4)] == [2996, 2997, 2998, 2999]
+        else:
+            assert await anext(follow) == 2999
+        await follow.aclose()
+
+
+async def test_a_burst_larger_than_the_history_reaches_a_reader_that_waits(log: Log) -> None:
+    async with running(log) as h:
+        channel = h.live.channel("c", history=1)
+        follow = channel.follow()
+        await follow.open()
+        got: list[Any] = []
+
+        async def read() -> None:
+            async for item in follow:
+                got.append(item)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(read)
+            await anyio.sleep(0.05)
+            for n in range(50):
+                await channel.publish(n)
+            await until(lambda: len(got) == 50)
+            await channel.close()
+        assert got == list(range(50))
+
+
+async def test_old_items_of_a_channel_are_not_given(log: Log) -> None:
+    async with running(log) as h:
+        channel = h.live.channel("c", history=10, max_age=0.2)
+        old = await channel.publish("old")
+        older = await channel.publish("older")
+        await anyio.sleep(0.3)
+        await channel.publish("new")
+        follow = channel.follow()
+        assert await anext(follow) == "new"
+        await follow.aclose()
+        with pytest.raises(StreamGap):
+            await channel.follow(old).open()
+        follow = channel.follow(older)
+        assert await anext(follow) == "new"
+        await follow.aclose()
+
+
+async def test_closing_a_channel_ends_its_readers_cleanly_and_publishing_opens_it(log: Log) -> None:
+    async with running(log) as h:
+        channel = h.live.channel("c", history=10)
+        await channel.publish(1)
+        async with stream(h.app, "/channels/c") as client:
+            await anext(aiter(client))
+            await channel.close()
+            await rest_of(client)
+            assert client.error is None
+        last = channel.follow()
+        assert [item async for item in last] == [1]
+        assert (await h.get("/channels/c", last_event_id=last.position)).status == 204
+        await channel.publish(2)
+        follow = channel.follow()
+        assert [await anext(follow), await anext(follow)] == [1, 2]
+        await follow.aclose()
+
+
+async def test_threads_publish_in_order(log: Log) -> None:
+    async with running(log) as h:
+        channel = h.live.channel("c", history=5000)
+        follow = channel.follow()
+        await follow.open()
+
+        def publish() -> None:
+            for n in range(3000):
+                channel.publish_from_thread(n)
+
+        await anyio.to_thread.run_sync(publish)
+        assert [await anext(follow) for _ in range(3000)] == list(range(3000))
+        await follow.aclose()
