@@ -52,8 +52,9 @@ class Inbox:
         """Return when the client has left; False where the server can't tell."""
         while not self.disconnected:
             try:
-                if self._messages:
-                    # The reader is slower than the client: one message is kept, no more.
+                if self._messages and self._messages[-1].get("more_body", False):
+                    # The reader is slower than the client: one message is kept, no more. After
+                    # the last of the body only the disconnect can come.
                     await self._wait()
                 else:
                     await self._pull_or_wait()
