@@ -89,15 +89,7 @@ async def _tell(response: StreamingResponse, outcome: StreamOutcome) -> None:
 def _stream_transfer(
     response: StreamingResponse, scope: Scope, send: Send, writer: Writer
 ) -> Transfer:
-    body: Body
-    if (looked_at := response._looked_at) is not None and not looked_at.take_over():
-        # Somebody has begun to read the encoded body: the rest of it is sent.
-        body, coding = body_of(looked_at), coding_of(TextEncoder(), response._max_buffer)
-    else:
-        body, coding = body_of(response._opened), coding_of(response._encoder, response._max_buffer)
-        if callable(getattr(response._opened, "use_encoder", None)):
-            # The content encodes; what is left to the encoder is the end of the body.
-            coding = Coding(finish=coding.finish, max_buffer=coding.max_buffer)
+    body, coding = _body_and_coding(response)
     if isinstance(body, ThreadedBody):
         body.thread_timeout = response.thread_timeout
     limits = Limits(
@@ -107,12 +99,11 @@ def _stream_transfer(
         response.keep_alive,
         response.cleanup_timeout,
     )
-    transfer: Transfer
+    coding.on_start = partial(_begin, writer)
 
-    async def open_body(_: Transfer) -> Body | None:
-        start = await _open_content(response)
-        if start is not None:
-            begin(start)
+    async def open_body() -> Body | None:
+        if (start := await _open_content(response)) is not None:
+            _begin(writer, start)
         if writer.status in WITHOUT_CONTENT or writer.status < 200:
             writer.head_only = True
             writer.headers = _without_length(writer.headers, writer.status)
@@ -120,30 +111,46 @@ def _stream_transfer(
             return None
         return body
 
-    def begin(start: ResponseStart) -> None:
-        if writer.started:
-            raise RuntimeError(
-                "ResponseStart came after the headers were sent: a larger first_chunk_timeout "
-                "lets the response wait for it"
-            )
-        if start.status_code is not None:
-            writer.status = start.status_code
-        writer.headers = merge_headers(list(writer.headers), start)
-
-    coding.on_start = begin
-
     async def close() -> None:
-        error: BaseException | None = None
-        for each in (body, *response._displaced):
-            try:
-                await each.aclose()
-            except BaseException as exc:
-                error = error or exc
-        if error is not None:
-            raise error
+        await _close_each(body, *response._displaced)
 
-    transfer = Transfer(scope, send, writer, coding, limits, _frames(response), open_body, close)
-    return transfer
+    return Transfer(scope, send, writer, coding, limits, _frames(response), open_body, close)
+
+
+def _body_and_coding(response: StreamingResponse) -> tuple[Body, Coding]:
+    looked_at = response._looked_at
+    if looked_at is not None and not looked_at.take_over():
+        # Somebody has begun to read the encoded body: the rest of it is sent.
+        return body_of(looked_at), coding_of(TextEncoder(), response._max_buffer)
+    coding = coding_of(response._encoder, response._max_buffer)
+    if callable(getattr(response._opened, "use_encoder", None)):
+        # The content encodes; what is left to the encoder is the end of the body.
+        coding = Coding(finish=coding.finish, max_buffer=coding.max_buffer)
+    return body_of(response._opened), coding
+
+
+def _begin(writer: Writer, start: ResponseStart) -> None:
+    """Let the content decide on status and headers."""
+    if writer.started:
+        raise RuntimeError(
+            "ResponseStart came after the headers were sent: a larger first_chunk_timeout "
+            "lets the response wait for it"
+        )
+    if start.status_code is not None:
+        writer.status = start.status_code
+    writer.headers = merge_headers(list(writer.headers), start)
+
+
+async def _close_each(*owned: Any) -> None:
+    """Close all of them, whatever one raises; then raise that."""
+    error: BaseException | None = None
+    for each in owned:
+        try:
+            await each.aclose()
+        except BaseException as exc:
+            error = error or exc
+    if error is not None:
+        raise error
 
 
 async def _open_content(response: StreamingResponse) -> ResponseStart | None:
@@ -205,7 +212,7 @@ def _source_transfer(
         writer.head_only = False
         return decided
 
-    async def open_body(_: Transfer) -> Body | None:
+    async def open_body() -> Body | None:
         info = await source.info()
         decided = decide(info)
         path = _path_to_send(scope, source, info, decided)
@@ -215,9 +222,7 @@ def _source_transfer(
         return None
 
     async def close() -> None:
-        await source.aclose()
-        for displaced in response._displaced:
-            await displaced.aclose()
+        await _close_each(source, *response._displaced)
 
     limits = Limits(
         send_timeout=response.send_timeout,

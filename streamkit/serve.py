@@ -80,7 +80,7 @@ class Transfer:
         coding: Coding,
         limits: Limits,
         frames: Frames,
-        open_body: Callable[[Transfer], Awaitable[Body | None]],
+        open_body: Callable[[], Awaitable[Body | None]],
         close: Callable[[], Awaitable[None]],
     ) -> None:
         self._scope = scope
@@ -262,22 +262,13 @@ class Transfer:
                 raise
 
     async def _serve(self) -> None:
-        writer, limits = self.writer, self._limits
-        body = self._body
-        if body is None:
-            if self._reason is not None:
-                return
-            body = self._body = await self._open_body(self)
-            if body is None or self._reason is not None:
-                return
-            self._opened = True
-            if self._attended:
-                self._watch()
-            body.start(self._coding)
-        writer.shield = body.shield
-        if limits.first_chunk_timeout == 0:
+        body = self._body if self._body is not None else await self._open()
+        if body is None or self._reason is not None:
+            return
+        self.writer.shield = body.shield
+        if self._limits.first_chunk_timeout == 0:
             await self._start_late()
-        while not writer.complete:
+        while not self.writer.complete:
             self._waits = True
             chunks = await body.ready()
             self._waits = False
@@ -285,29 +276,43 @@ class Transfer:
                 return
             if self._aside is not None:
                 await self._aside.wait()
-            finished, error = body.finished, body.error
-            if chunks:
-                self._items += len(chunks)
-                if self._first_chunk_after is None:
-                    self._first_chunk_after = monotonic() - self._began
-            elif finished and error is not None and not writer.started:
-                raise error
-            if not chunks and not finished:
-                return
-            self._sends = True
-            await writer.write(chunks, last=finished and error is None)
-            self._sends = False
-            if finished and not writer.complete:
-                assert error is not None
-                await self._send_error_frame(error)
-                raise error
-            if limits.after_start:
-                self._last_item = writer.last_sent
-            else:
-                writer.clock = None
+            await self._send_chunks(chunks, body)
             if self._shuts_down and self._reason is None:
                 await self._say_farewell()
                 return
+
+    async def _open(self) -> Body | None:
+        """Open the content in its own time, and start its body."""
+        if self._reason is not None:
+            return None
+        body = self._body = await self._open_body()
+        if body is not None and self._reason is None:
+            self._opened = True
+            if self._attended:
+                self._watch()
+            body.start(self._coding)
+        return body
+
+    async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
+        writer = self.writer
+        error = body.error if body.finished else None
+        if chunks:
+            self._items += len(chunks)
+            if self._first_chunk_after is None:
+                self._first_chunk_after = monotonic() - self._began
+        elif error is not None and not writer.started:
+            # It still can become a status.
+            raise error
+        self._sends = True
+        await writer.write(chunks, last=body.finished and error is None)
+        self._sends = False
+        if error is not None and not writer.complete:
+            await self._send_error_frame(error)
+            raise error
+        if self._limits.after_start:
+            self._last_item = writer.last_sent
+        else:
+            writer.clock = None
 
     async def _send_error_frame(self, error: BaseException) -> None:
         frames = self._frames
@@ -459,6 +464,8 @@ class Transfer:
             self._set_timer(now)
 
     def _due_at(self, due: float) -> None:
+        if self._closed:
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer = loop.call_at(due, self._ring)

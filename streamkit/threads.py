@@ -12,6 +12,7 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -24,6 +25,7 @@ from streamkit import loop
 __all__ = [
     "Burst",
     "current_burst",
+    "feeds_a_thread",
     "leaf_limiter",
     "run_in_stream_thread",
     "stream_limiter",
@@ -39,6 +41,9 @@ THREADS = 256
 PATIENCE = 0.01
 # Seconds after which a thread that waits finds out whether its loop still runs.
 CHECK_LOOP = 1.0
+
+# Whether what runs in this context feeds a thread, which may wait for it and need its token.
+feeds_a_thread: ContextVar[bool] = ContextVar("feeds_a_thread", default=False)
 
 _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit")
 _leaves: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit.leaves")
@@ -83,20 +88,20 @@ async def run_in_stream_thread(function: Callable[..., T], *args: Any) -> T:
     began = ended = left = False
     done = loop.make_signal()
 
-    def run() -> T | None:
+    def run() -> T:
         nonlocal began, ended
         began = True
         try:
-            # Nobody waits for this any more.
-            return None if left else function(*args)
+            if left:
+                raise RuntimeError("the caller was cancelled before the thread began")
+            return function(*args)
         finally:
             ended = True
             if left:
                 done.set_threadsafe()
 
     try:
-        result = await anyio.to_thread.run_sync(run, limiter=leaf_limiter())
-        return result  # type: ignore[return-value]
+        return await anyio.to_thread.run_sync(run, limiter=leaf_limiter())
     except anyio.get_cancelled_exc_class():
         # Set our flag before reading theirs: one side always sees the other.
         left = True
@@ -124,6 +129,8 @@ class Burst:
         # What the thread waits for on the loop, which a stop of the stream has to reach.
         self.waits_for: Stoppable | None = None
         self.stopped = False
+        # Whether a wait for room gives the token back too: a thread reads what this one writes.
+        self.feeds_a_thread = feeds_a_thread.get()
         # What was opened on the thread and is closed with the content at the latest.
         self.bridges: list[Any] = []
 

@@ -201,10 +201,10 @@ def test_an_http_exception_before_the_first_chunk_has_its_status(
     assert server.log(start) == ""
 
 
-def test_head_sends_no_body_and_starts_no_content(server: Server, place: str, key: str) -> None:
+def test_head_sends_no_body_and_closes_what_it_began(server: Server, place: str, key: str) -> None:
     reply = server.fetch(f"{place}/ticks?key={key}", "HEAD")
     assert (reply.status, reply.complete) == (200, True)
-    assert entries_of(server, key) == ["complete"]
+    assert entries_of(server, key) == ["opened", "closed", "complete"]
 
 
 def assert_logged_once(server: Server, start: int, message: str) -> None:

@@ -100,20 +100,22 @@ class Body(Protocol):
         """Whether the content is closed and all its chunks were taken."""
         ...
 
-    error: BaseException | None
-    """What ended the content before its end."""
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the content before its end."""
+        ...
 
     def start(self, coding: Coding) -> None:
         """Begin; called at most once. A body that never starts is only closed."""
 
-    async def ready(self) -> list[Any]:
+    def ready(self) -> Awaitable[list[Any]]:
         """All chunks that are ready; waits only if there are none. The first comes alone.
 
         An empty list says that the body is finished or was stopped.
         """
         ...
 
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T]:
+    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T | None]:
         """Run a `send`, unharmed by cancellations that belong to the content."""
         ...
 
@@ -125,8 +127,9 @@ class Body(Protocol):
         """
         ...
 
-    async def aclose(self) -> None:
+    def aclose(self) -> Awaitable[None]:
         """Stop, and return when the content is closed and the body finished."""
+        ...
 
 
 class ReadyBody:

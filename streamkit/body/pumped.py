@@ -13,6 +13,7 @@ from streamkit.body.following import async_followed, cancel_at_yield
 from streamkit.body.queue import Queue, ThreadSignal
 from streamkit.body.queued import QueuedBody
 from streamkit.closing import close_async
+from streamkit.threads import feeds_a_thread
 
 __all__ = ["PumpedBody"]
 
@@ -40,6 +41,7 @@ class PumpedBody(QueuedBody):
             wake_reader, wake_writer = reader.set, room.set_threadsafe
         self.queue = Queue(coding, wake_reader=wake_reader, wake_writer=wake_writer)
         self._coding = coding
+        self._for_thread = reader is not None
         self._task = loop.spawn(self._run, self._close)
 
     def stop(self) -> bool:
@@ -57,6 +59,8 @@ class PumpedBody(QueuedBody):
             self._task.kill()
 
     async def _run(self) -> None:
+        if self._for_thread:
+            feeds_a_thread.set(True)
         self._failure: BaseException | None = None
         try:
             if not self.queue.stopped:

@@ -6,7 +6,8 @@ Instead each field has one writer, and each side sets its own flag before it rea
 side writes, so that one of the two always sees the other:
 
     producer    appends, then reads `reader_waiting`         sets `writer_waiting`, reads `_taken`
-    reader      sets `reader_waiting`, reads the list        adds to `_taken`, reads `writer_waiting`
+    reader      sets `reader_waiting`, reads the list        adds to `_taken`, then reads
+                                                             `writer_waiting`
     stop        sets `stopped`, `attention`, then reads `writer_waiting`
     finish      sets `error`, `finished`, then reads `reader_waiting`
 

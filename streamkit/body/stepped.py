@@ -47,7 +47,7 @@ NEW = _Mark()
 class _Done:
     """What is awaited in place of what is done already."""
 
-    def __await__(self) -> Iterator[None]:  # type: ignore[override]
+    def __await__(self) -> Iterator[None]:
         return NOTHING_LEFT
 
 
@@ -198,8 +198,10 @@ class SteppedBody:
             trap = sending.send(None)
         except StopIteration:
             # Nothing was waited for, as nearly always.
-            return DONE
-        return self._finish_sending(sending, trap)
+            done: Awaitable[T | None] = DONE
+            return done
+        finishing: Awaitable[T | None] = self._finish_sending(sending, trap)
+        return finishing
 
     @coroutine
     def _finish_sending(

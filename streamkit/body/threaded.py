@@ -172,11 +172,13 @@ class ThreadedBody(QueuedBody):
         """Wait on the thread: as long as it takes, or for the moment a fast client needs."""
         self._lingers = True
         while not self.queue.has_room():
-            if self._thread_room.wait(CHECK_LOOP if self._affine else LINGER):
-                continue
             if not self._affine:
-                break
-            if not self._is_alive():
+                if not self._thread_room.wait(LINGER):
+                    break
+            elif self._burst.feeds_a_thread:
+                # Without the token, which the thread that reads here may need.
+                self._burst.wait(self._thread_room.wait)
+            elif not self._thread_room.wait(CHECK_LOOP) and not self._is_alive():
                 self.queue.stop()
         self._lingers = False
         return self.queue.has_room()

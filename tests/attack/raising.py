@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 
 from streamkit import (
+    ByteSource,
     SourceInfo,
     StreamingResponse,
     ZipMember,
@@ -102,7 +103,7 @@ class Iterating:
             raise self._error
 
 
-class Source:
+class Source(ByteSource):
     """A source that fails."""
 
     def __init__(self, diary: Diary, place: str, error: type[BaseException]) -> None:
