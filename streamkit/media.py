@@ -13,10 +13,11 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Unpack
+from typing import Annotated, Any, Unpack
 
 from starlette.background import BackgroundTask
 
+from streamkit.declare import Option, flag
 from streamkit.openapi import Responses
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
@@ -172,6 +173,19 @@ class ArrowStreamStreamingResponse(StreamingResponse):
     media_type = "application/vnd.apache.arrow.stream"
 
 
+def _untyped(options: Any) -> Any:
+    """Options for a base class that knows fewer: it checks them by the class's own list."""
+    return options
+
+
+class FileOptions(ResponseOptions, total=False):
+    """The options of a file's response."""
+
+    precompressed: Annotated[
+        bool, Option(False, flag, text="Send a compressed sibling where the request accepts one.")
+    ]
+
+
 class FileStreamingResponse(StreamingResponse):
     """Serves a regular file by its path, with ranges, validators and a guessed type.
 
@@ -180,10 +194,16 @@ class FileStreamingResponse(StreamingResponse):
     opened when the response starts: a missing one raises `FileNotFoundError` before the status
     line, which an exception handler can make a 404. A path from a URL must be checked first.
 
+    `precompressed` (False): send `path.zst`, `path.br` or `path.gz` in place of the file, as the
+    request accepts it, if one is there and not older; with its own length, validators and ranges.
+
         @app.get("/film")
         def film():
             return FileStreamingResponse("film.mp4")
     """
+
+    options = FileOptions
+    precompressed: bool
 
     def __init__(
         self,
@@ -198,7 +218,7 @@ class FileStreamingResponse(StreamingResponse):
         etag: str | None = None,
         last_modified: datetime | None = None,
         on_close: OnClose | None = None,
-        **limits: Unpack[ResponseOptions],
+        **limits: Unpack[FileOptions],
     ) -> None:
         if not isinstance(path, str | os.PathLike):
             raise TypeError(
@@ -216,8 +236,9 @@ class FileStreamingResponse(StreamingResponse):
             etag=etag,
             last_modified=last_modified,
             on_close=on_close,
-            **limits,
+            **_untyped(limits),
         )
+        self._precompressed = self.precompressed
 
     @classmethod
     def openapi(cls, *, media_type: str | None = None, source: bool = True) -> Responses:

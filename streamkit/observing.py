@@ -228,12 +228,15 @@ class OpenResponse(Protocol):
 
     scope: Scope
     began: float
-    bytes_sent: int
     last_item: float | None
     """When items were taken from the content last."""
     last_send: float | None
     """When a send came back last."""
-    waiting: Waiting
+
+    @property
+    def bytes_sent(self) -> int: ...
+    @property
+    def waiting(self) -> Waiting: ...
 
 
 @dataclass(frozen=True, slots=True)

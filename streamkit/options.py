@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypedDict
 
+from streamkit.compress import offered_codings
 from streamkit.declare import Option, flag, function, seconds, some_seconds, text, whole_number
 from streamkit.encoders import Encoder
 from streamkit.encoders.text import TextEncoder
+from streamkit.limit import StreamLimit
 
 __all__ = ["ResponseOptions"]
+
+
+def rate(name: str, value: Any) -> None:
+    """None, or a number of bytes a second above 0."""
+    if value is not None:
+        above_zero(name, value)
+
+
+def above_zero(name: str, value: Any) -> None:
+    """A number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}: {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a number above 0, got {value!r}")
+
+
+def stream_limit(name: str, value: Any) -> None:
+    """None, or a `StreamLimit`."""
+    if value is not None and not isinstance(value, StreamLimit):
+        raise TypeError(f"{name} must be a StreamLimit, got {type(value).__name__}: {value!r}")
+
+
+def codings(name: str, value: Any) -> None:
+    """What `compress` may be."""
+    offered_codings(value)
 
 
 class ResponseOptions(TypedDict, total=False):
@@ -68,6 +96,34 @@ class ResponseOptions(TypedDict, total=False):
         float | None,
         Option(
             None, some_seconds, "seconds", "Silence after which `encoder.keep_alive()` is sent."
+        ),
+    ]
+    deadline: Annotated[
+        float | None,
+        Option(None, some_seconds, "seconds", "A response that takes longer is cut."),
+    ]
+    min_rate: Annotated[
+        float | None,
+        Option(
+            None, rate, "bytes a second", "A client that takes less, after its grace, is dropped."
+        ),
+    ]
+    min_rate_grace: Annotated[
+        float, Option(10.0, above_zero, "seconds", "What a client has in hand for `min_rate`.")
+    ]
+    max_rate: Annotated[
+        float | None, Option(None, rate, "bytes a second", "No more is sent, evenly.")
+    ]
+    limit: Annotated[
+        StreamLimit | None, Option(None, stream_limit, text="How many may be open at once.")
+    ]
+    compress: Annotated[
+        bool | str | Sequence[str],
+        Option(
+            False,
+            codings,
+            text="Compress streams of text: True for what there is (zstd, br, gzip), or the "
+            "codings to offer, in order.",
         ),
     ]
     cleanup_timeout: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Unpack
 
@@ -14,11 +14,13 @@ from starlette.types import Receive, Scope, Send
 from streamkit.body.base import coding_of
 from streamkit.body.of import Opened, close_abandoned, open_content
 from streamkit.bytesource import Given
+from streamkit.compress import offered_codings
 from streamkit.declare import bind, check_all, options_of
 from streamkit.encoders import Encoder
 from streamkit.encoders.text import TextEncoder
 from streamkit.http.disposition import content_disposition
 from streamkit.iterate import Stream
+from streamkit.limit import StreamLimit
 from streamkit.openapi import Responses, describe
 from streamkit.options import ResponseOptions
 from streamkit.outcome import StreamOutcome
@@ -54,6 +56,12 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     * `item_timeout` (None): seconds without an item after which the content has failed: a 504
       before the start, later the error frame and a cut.
     * `thread_timeout` (30.0): seconds that sync content waits for a thread; then it is a 503.
+    * `deadline` (None): seconds for the whole response; then it is cut.
+    * `min_rate` (None): bytes a second that a client has to take, with `min_rate_grace` (10.0)
+      seconds in hand; `max_rate` (None): bytes a second that are sent at most.
+    * `limit` (None): a `StreamLimit`, for how many responses may be open at once.
+    * `compress` (False): compress a stream of text as the request accepts it; True, or codings in
+      order ("zstd", "br", "gzip"). Off, since lengths may tell secrets (BREACH).
     * `keep_alive` (None): seconds of silence after which `encoder.keep_alive()` is sent.
     * `cleanup_timeout` (30.0): seconds the content's cleanup may take after the response ended;
       None: as long as it takes.
@@ -80,12 +88,19 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     thread_timeout: float | None
     keep_alive: float | None
     cleanup_timeout: float | None
+    deadline: float | None
+    min_rate: float | None
+    min_rate_grace: float
+    max_rate: float | None
+    limit: StreamLimit | None
+    compress: bool | str | Sequence[str]
     thread_affine: bool
     error_frames: bool
     error_detail: Callable[[Exception], str | None] | None
     on_close: OnClose | None = None
     options: ClassVar[type] = ResponseOptions
     _ends_on_shutdown = False
+    _precompressed = False
 
     def __init__(
         self,
@@ -116,6 +131,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
                 disposition = content_disposition(filename, content_disposition_type)
                 self.headers.setdefault("content-disposition", disposition)
             self._given = Given(etag, last_modified)
+            self._codings = offered_codings(self.compress)
             self._opened, self._max_buffer = self._open(content, self._encoder)
         except BaseException:
             close_abandoned(content)

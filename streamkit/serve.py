@@ -27,7 +27,16 @@ from streamkit.asgi.listen import Inbox
 from streamkit.asgi.truncate import truncate
 from streamkit.asgi.writer import ClientLeft, State, Writer
 from streamkit.body.base import Body, Coding
-from streamkit.errors import GraceExceeded, ItemTimeout, SendTimeout, ThreadTimeout
+from streamkit.compress import Coder
+from streamkit.errors import (
+    ClientTooSlow,
+    DeadlineExceeded,
+    GraceExceeded,
+    ItemTimeout,
+    SendTimeout,
+    ThreadTimeout,
+)
+from streamkit.observing import Observation, Waiting
 from streamkit.outcome import Reason, StreamOutcome
 
 __all__ = ["Frames", "Limits", "Transfer"]
@@ -49,11 +58,14 @@ class Limits:
     item_timeout: float | None = None
     keep_alive: float | None = None
     cleanup_timeout: float | None = None
+    deadline: float | None = None
 
     @property
     def after_start(self) -> bool:
         """Whether time is watched once the headers are out."""
-        return not (self.send_timeout is self.item_timeout is self.keep_alive is None)
+        return not (
+            self.send_timeout is self.item_timeout is self.keep_alive is self.deadline is None
+        )
 
 
 @dataclass(slots=True)
@@ -83,7 +95,13 @@ class Transfer:
         open_body: Callable[[], Awaitable[Body | None]],
         close: Callable[[], Awaitable[None]],
     ) -> None:
-        self._scope = scope
+        self.scope = scope
+        # Compresses what is sent, and is flushed when nothing more is ready.
+        self.coder: Coder | None = None
+        self.observation: Observation | None = None
+        # As `open_streams` shows them; seconds of `time.monotonic()`.
+        self.last_item: float | None = None
+        self.last_send: float | None = None
         self._send = send
         self.writer = writer
         self._coding = coding
@@ -92,11 +110,12 @@ class Transfer:
         self._open_body = open_body
         self._close = close
         self._body: Body | None = None
-        self._began = monotonic()
+        self.began = monotonic()
         self._first_chunk_after: float | None = None
         self._items = 0
         self._timer: loop.Timer | None = None
         self._clock = loop.clock()
+        self._opened_at = self._clock()
         self._last_item = 0.0
         # Why it ends: the first to say so decides.
         self._reason: Reason | None = None
@@ -181,6 +200,18 @@ class Transfer:
             self.end("disconnect", None)
 
     @property
+    def bytes_sent(self) -> int:
+        """Bytes of the body that the server has taken."""
+        return self.writer.bytes_sent
+
+    @property
+    def waiting(self) -> Waiting:
+        """What it waits for now."""
+        if getattr(self._body, "waits_for_thread", False):
+            return "thread"
+        return "content" if self._waits or self._body is None else "client"
+
+    @property
     def outcome(self) -> StreamOutcome:
         """How it ended."""
         reason = self._reason or "complete"
@@ -195,7 +226,7 @@ class Transfer:
         return StreamOutcome(
             reason,
             self.writer.bytes_sent,
-            monotonic() - self._began,
+            monotonic() - self.began,
             error,
             self.writer.status if self.writer.started else None,
             self._first_chunk_after,
@@ -209,10 +240,11 @@ class Transfer:
             return
         error = self.error if self.error is not None else GraceExceeded()
         with anyio.CancelScope(shield=True):
-            if reason == "timeout" and self._scope.get("http_version", "").startswith("1"):
+            stalled = isinstance(error, SendTimeout | ClientTooSlow)
+            if stalled and self.scope.get("http_version", "").startswith("1"):
                 drop({self.connection})
             patience = CUT_PATIENCE if isinstance(error, GraceExceeded) else None
-            await truncate(self._scope, self._send, failure(error), patience)
+            await truncate(self.scope, self._send, failure(error), patience)
 
     def raised(self) -> BaseException | None:
         """What the response has to raise, beside a cancellation."""
@@ -223,7 +255,7 @@ class Transfer:
             return None if started else HTTPException(503)
         if error is None:
             return None
-        if not started and isinstance(error, ItemTimeout):
+        if not started and isinstance(error, ItemTimeout | DeadlineExceeded):
             return _status(504, error)
         if not started and isinstance(error, ThreadTimeout):
             return _status(503, error)
@@ -231,7 +263,7 @@ class Transfer:
 
     def _disconnect(self, cause: BaseException | None) -> BaseException | None:
         # From ASGI 2.4 on `send` raises an OSError, and an app ClientDisconnect.
-        version = self._scope.get("asgi", {}).get("spec_version", "2.0")
+        version = self.scope.get("asgi", {}).get("spec_version", "2.0")
         if cause is None or tuple(map(int, version.split("."))) < (2, 4):
             return None
         error = ClientDisconnect()
@@ -252,6 +284,8 @@ class Transfer:
             await self._serve()
         except ClientLeft as exc:
             self.end("disconnect", exc.__cause__, cancel=False)
+        except ClientTooSlow as exc:
+            self.end("timeout", exc, cancel=False)
         except BaseException as exc:
             if self._task is None and isinstance(exc, anyio.get_cancelled_exc_class()):
                 # Sent in the request's own task: that is what was cancelled, not the content.
@@ -296,16 +330,23 @@ class Transfer:
     async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
         writer = self.writer
         error = body.error if body.finished else None
+        is_first = self._first_chunk_after is None
         if chunks:
             self._items += len(chunks)
-            if self._first_chunk_after is None:
-                self._first_chunk_after = monotonic() - self._began
+            self.last_item = monotonic()
+            if is_first:
+                self._first_chunk_after = self.last_item - self.began
         elif error is not None and not writer.started:
             # It still can become a status.
             raise error
         self._sends = True
-        await writer.write(chunks, last=body.finished and error is None)
+        await self._write(chunks, last=body.finished and error is None)
         self._sends = False
+        if chunks:
+            self.last_send = monotonic()
+            if is_first and self.observation is not None:
+                self.observation.info.status = writer.status
+                self.observation.first_byte()
         if error is not None and not writer.complete:
             await self._send_error_frame(error)
             raise error
@@ -314,10 +355,17 @@ class Transfer:
         else:
             writer.clock = None
 
+    async def _write(self, chunks: list[bytes], *, last: bool = False) -> None:
+        """Send chunks, compressed if they are to be."""
+        if (coder := self.coder) is not None and (chunks or last):
+            data = coder.compress(b"".join(chunks)) + (coder.finish() if last else coder.flush())
+            chunks = [data] if data else []
+        await self.writer.write(chunks, last=last)
+
     async def _send_error_frame(self, error: BaseException) -> None:
         frames = self._frames
         if frames.error is not None and frames.between() and (frame := frames.error(error)):
-            await self.writer.write([frame])
+            await self._write([frame])
 
     async def _close_all(self) -> None:
         """Close the content, and end a response that has not started."""
@@ -426,7 +474,7 @@ class Transfer:
             return
         farewell = self._frames.farewell
         self._reason = "cancelled"
-        await self.writer.write([farewell()] if farewell is not None else [], last=True)
+        await self._write([farewell()] if farewell is not None else [], last=True)
         self._stop()
 
     def _is_waiting(self) -> bool:
@@ -482,6 +530,8 @@ class Transfer:
             due.append((self._last_item if since is None else now) + limits.item_timeout)
         if limits.keep_alive is not None and writer.started:
             due.append((writer.last_sent if since is None else now) + limits.keep_alive)
+        if limits.deadline is not None:
+            due.append(self._opened_at + limits.deadline)
         if due:
             self._due_at(max(min(due), now + 0.001))
 
@@ -503,6 +553,9 @@ class Transfer:
             self._stop()
             return
         limits, writer = self._limits, self.writer
+        if limits.deadline is not None and now >= self._opened_at + limits.deadline:
+            self.end("timeout", DeadlineExceeded(limits.deadline))
+            return
         since = writer.sending_since
         if since is not None:
             if limits.send_timeout is not None and now >= since + limits.send_timeout:
@@ -529,14 +582,14 @@ class Transfer:
 
     async def _start_late(self) -> None:
         opening = self._frames.opening
-        await self.writer.write([opening()] if opening is not None else [])
+        await self._write([opening()] if opening is not None else [])
         if self.writer.complete:
             # HEAD: the content is not needed any further.
             self._stop()
 
     async def _send_keep_alive(self) -> None:
         assert self._frames.keep_alive is not None
-        await self.writer.write([self._frames.keep_alive()])
+        await self._write([self._frames.keep_alive()])
 
     def _give_up(self) -> None:
         """The cleanup takes too long: cancel it, and then go on without it."""

@@ -67,6 +67,10 @@ class Writer:
         """Whether every byte is out, with the end that belongs to it."""
         return self.state is State.ENDED
 
+    def wrap(self, wrapper: Callable[[Send], Send]) -> None:
+        """Put something around `send`."""
+        self._send = wrapper(self._send)
+
     async def start(self) -> None:
         """Send status and headers."""
         self.state = State.STARTED

@@ -1,0 +1,282 @@
+"""The transfer of one response: from a stream, or from a source and its plan."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import Scope, Send
+
+from streamkit.asgi.pace import paced
+from streamkit.asgi.writer import Writer
+from streamkit.body.base import Body, Coding, ReadyBody, coding_of
+from streamkit.body.of import body_of
+from streamkit.body.source import PlanContent, read_now
+from streamkit.body.threaded import ThreadedBody
+from streamkit.compress import find_sibling, make_coder
+from streamkit.encoders.text import TextEncoder
+from streamkit.http.accept_encoding import add_vary, code_headers
+from streamkit.http.plan import Plan, plan
+from streamkit.http.ranges import Span
+from streamkit.serve import Frames, Limits, Transfer
+from streamkit.sources import ByteSource, PathSource, SourceInfo
+from streamkit.start import ResponseStart, merge_headers
+from streamkit.threads import run_in_stream_thread
+
+if TYPE_CHECKING:
+    from streamkit.sendable import Sendable
+
+__all__ = ["source_transfer", "stream_transfer"]
+
+logger = logging.getLogger("streamkit")
+
+Headers = list[tuple[bytes, bytes]]
+
+# Statuses without content (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
+WITHOUT_CONTENT = frozenset((204, 205, 304))
+
+
+def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer) -> Transfer:
+    body, coding = _body_and_coding(response)
+    if isinstance(body, ThreadedBody):
+        body.thread_timeout = response.thread_timeout
+    limits = _limits(response)
+    limits.first_chunk_timeout = response.first_chunk_timeout
+    limits.keep_alive = response.keep_alive
+    coding.on_start = partial(_begin, writer)
+
+    async def open_body() -> Body | None:
+        if (start := await _open_content(response)) is not None:
+            _begin(writer, start)
+        if writer.status in WITHOUT_CONTENT or writer.status < 200:
+            writer.head_only = True
+            writer.headers = _without_length(writer.headers, writer.status)
+            await writer.write([], last=True)
+            return None
+        if response._codings:
+            _compress(response, scope, transfer)
+        return body
+
+    async def close() -> None:
+        await _close_each(body, *response._displaced)
+
+    frames = _frames(response)
+    transfer = Transfer(scope, send, writer, coding, limits, frames, open_body, close)
+    _set_rates(response, transfer)
+    return transfer
+
+
+def _limits(response: Sendable) -> Limits:
+    return Limits(
+        send_timeout=response.send_timeout,
+        item_timeout=response.item_timeout,
+        cleanup_timeout=response.cleanup_timeout,
+        deadline=response.deadline,
+    )
+
+
+def _set_rates(response: Sendable, transfer: Transfer) -> None:
+    if response.min_rate is not None or response.max_rate is not None:
+        transfer.writer.wrap(
+            lambda send: paced(
+                send,
+                response.min_rate,
+                response.min_rate_grace,
+                response.max_rate,
+                lambda error: transfer.end("timeout", error),
+            )
+        )
+
+
+def _compress(response: Sendable, scope: Scope, transfer: Transfer) -> None:
+    """Choose a coding for the request, and say so in the headers."""
+    writer = transfer.writer
+    coding, writer.headers = code_headers(
+        scope.get("headers", ()),
+        writer.headers,
+        response._codings,
+        status=writer.status,
+        media_type=response.media_type,
+    )
+    if coding is not None:
+        transfer.coder = make_coder(coding)
+
+
+def _body_and_coding(response: Sendable) -> tuple[Body, Coding]:
+    looked_at = response._looked_at
+    if looked_at is not None and not looked_at.take_over():
+        # Somebody has begun to read the encoded body: the rest of it is sent.
+        return body_of(looked_at), coding_of(TextEncoder(), response._max_buffer)
+    coding = coding_of(response._encoder, response._max_buffer)
+    if callable(getattr(response._opened, "use_encoder", None)):
+        # The content encodes; what is left to the encoder is the end of the body.
+        coding = Coding(finish=coding.finish, max_buffer=coding.max_buffer)
+    return body_of(response._opened), coding
+
+
+def _begin(writer: Writer, start: ResponseStart) -> None:
+    """Let the content decide on status and headers."""
+    if writer.started:
+        raise RuntimeError(
+            "ResponseStart came after the headers were sent: a larger first_chunk_timeout "
+            "lets the response wait for it"
+        )
+    if start.status_code is not None:
+        writer.status = start.status_code
+    writer.headers = merge_headers(list(writer.headers), start)
+
+
+async def _close_each(*owned: Any) -> None:
+    """Close all of them, whatever one raises; then raise that."""
+    error: BaseException | None = None
+    for each in owned:
+        try:
+            await each.aclose()
+        except BaseException as exc:
+            error = error or exc
+    if error is not None:
+        raise error
+
+
+async def _open_content(response: Sendable) -> ResponseStart | None:
+    """The seam of content that decides on its status before the start, in its own time."""
+    content = response._opened
+    use_encoder = getattr(content, "use_encoder", None)
+    if callable(use_encoder):
+        use_encoder(response._encoder)
+    open_ = getattr(content, "open", None)
+    if not callable(open_):
+        return None
+    start = open_()
+    if isawaitable(start):
+        start = await start
+    return start if isinstance(start, ResponseStart) else None
+
+
+def _frames(response: Sendable) -> Frames:
+    encoder: Any = response._encoder
+    if response._replacement is not None:
+        # The body is no longer of the format: nothing may be put between its bytes.
+        return Frames(ends_on_shutdown=response._ends_on_shutdown)
+    frames = Frames(ends_on_shutdown=response._ends_on_shutdown, farewell=response._farewell())
+    if response.keep_alive is not None:
+        frames.keep_alive = frames.opening = encoder.keep_alive
+    if response.error_frames:
+        frames.error = partial(_error_frame, response)
+    if hasattr(type(encoder), "between_frames"):
+        frames.between = lambda: encoder.between_frames
+    return frames
+
+
+def _error_frame(response: Sendable, error: BaseException) -> bytes:
+    """What an error looks like in the body; an error in telling it is logged beside it."""
+    if not isinstance(error, Exception):
+        return b""
+    encoder: Any = response._encoder
+    try:
+        return response._error_frame(encoder, error)
+    except Exception:
+        logger.exception("the error frame of a response failed; the error it was for follows")
+        return b""
+
+
+def _without_length(headers: Headers, status: int) -> Headers:
+    kept = [pair for pair in headers if pair[0].lower() != b"content-length"]
+    return [*kept, (b"content-length", b"0")] if status == 205 else kept
+
+
+# sources
+
+
+def source_transfer(
+    response: Sendable, source: ByteSource, scope: Scope, send: Send, writer: Writer
+) -> tuple[Transfer, Body | None]:
+    """The transfer, and the body if it is small and can be had without waiting."""
+    # Of a precompressed file: the headers, and the file that is sent in place of the plain one.
+    own: Headers = response.raw_headers
+    sent = source
+
+    def decide(info: SourceInfo) -> Plan:
+        decided = _plan(response, scope, info, own)
+        writer.status, writer.headers = decided.status, decided.merge(own)
+        writer.head_only = False
+        return decided
+
+    async def open_body() -> Body | None:
+        nonlocal sent, own
+        if response._precompressed and isinstance(source, PathSource):
+            sent, own = await _precompressed(source, scope, own)
+        info = await sent.info()
+        decided = decide(info)
+        path = _path_to_send(response, scope, sent, info, decided)
+        if path is None:
+            return body_of(PlanContent(sent, decided.steps))
+        await writer.send_path(path, decided.body_length or 0)
+        return None
+
+    async def close() -> None:
+        await _close_each(sent, source, *response._displaced)
+
+    coding = Coding(TextEncoder().encode, max_buffer=response.max_buffer)
+    limits = _limits(response)
+    transfer = Transfer(scope, send, writer, coding, limits, Frames(), open_body, close)
+    _set_rates(response, transfer)
+    inline = None if response._precompressed else _ready_body(response, source, decide, scope)
+    return transfer, inline
+
+
+async def _precompressed(
+    source: PathSource, scope: Scope, own: Headers
+) -> tuple[PathSource, Headers]:
+    """The sibling that the request accepts, or the file itself; the answer varies either way."""
+    accepted = [v.decode("latin-1") for n, v in scope.get("headers", ()) if n == b"accept-encoding"]
+    sibling = await run_in_stream_thread(find_sibling, source.path, ", ".join(accepted) or None)
+    vary = next((v.decode("latin-1") for n, v in own if n.lower() == b"vary"), None)
+    headers = [pair for pair in own if pair[0].lower() != b"vary"]
+    headers.append((b"vary", add_vary(vary).encode("latin-1")))
+    if sibling is None:
+        return source, headers
+    headers.append((b"content-encoding", sibling.coding.encode("ascii")))
+    return PathSource(sibling.path), headers
+
+
+def _ready_body(
+    response: Sendable, source: ByteSource, decide: Callable[[SourceInfo], Plan], scope: Scope
+) -> Body | None:
+    """The body of a small source that is in memory or in the page cache."""
+    info = source.info_now()
+    if info is None:
+        return None
+    decided = decide(info)
+    if _path_to_send(response, scope, source, info, decided) is not None:
+        return None
+    chunks = read_now(source, decided.steps)
+    return None if chunks is None else ReadyBody(chunks)
+
+
+def _path_to_send(
+    response: Sendable, scope: Scope, source: ByteSource, info: SourceInfo, decided: Plan
+) -> str | None:
+    """A whole file for the server to send by itself, if it offers that."""
+    if "http.response.pathsend" not in scope.get("extensions", {}):
+        return None
+    if response.min_rate is not None or response.max_rate is not None:
+        # The server knows nothing of them.
+        return None
+    is_whole = decided.steps == (Span(0, info.size or 0),)
+    return source.path if is_whole and isinstance(source, PathSource) else None
+
+
+def _plan(response: Sendable, scope: Scope, info: SourceInfo, own: Headers) -> Plan:
+    return plan(
+        scope.get("method", "GET"),
+        scope.get("headers", ()),
+        response._given.over(info),
+        now=datetime.now(UTC),
+        status=response.status_code,
+        headers=own,
+    )
