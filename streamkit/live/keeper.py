@@ -7,17 +7,16 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import anyio
 
 from streamkit import loop
 from streamkit.live.errors import LogUnavailable
+from streamkit.live.log import Log
 from streamkit.live.producer import Producer
-from streamkit.live.records import end_payload
-
-if TYPE_CHECKING:
-    from streamkit.live.core import Core
+from streamkit.live.records import Payload, end_payload
+from streamkit.live.tail import Tail
 
 __all__ = ["CANCELLED", "LOST", "Keeper"]
 
@@ -30,10 +29,24 @@ LOST = end_payload("failed", "producer lost")
 CANCELLED = end_payload("cancelled", "cancelled")
 
 
+class Kept(Protocol):
+    """What is kept: the runs, their log and its times."""
+
+    log: Log
+    ttl: float
+    lease: float
+    producers: dict[str, Producer]
+
+    @property
+    def tails(self) -> dict[tuple[bool, str], Tail]: ...
+    def find(self, name: str, channel: bool) -> Tail | None: ...
+    async def end(self, name: str, payload: Payload) -> str | None: ...
+
+
 class Keeper:
     """Renews the leases of runs produced here, watches those of others, ends what lingers."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Kept) -> None:
         self._core = core
         self._changed = loop.make_signal()
         # When leases are to be looked at next.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable, iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio.to_thread
 from starlette.exceptions import HTTPException
@@ -15,9 +15,7 @@ from streamkit.formats import JSONLinesStreamingResponse, SSEStreamingResponse, 
 from streamkit.live.checks import check_gap
 from streamkit.live.errors import UnknownStream
 from streamkit.live.follow import Follow
-
-if TYPE_CHECKING:
-    from streamkit.live.live import Live
+from streamkit.live.run import Runs
 
 __all__ = ["Authorize", "make_router"]
 
@@ -27,7 +25,7 @@ Authorize = Callable[[Request, str], "bool | Awaitable[bool | None] | None"]
 MOST_SKIPPED = 10_000_000
 
 
-def make_router(live: Live, prefix: str, authorize: Authorize | None, gap: str | None) -> Any:
+def make_router(live: Runs, prefix: str, authorize: Authorize | None, gap: str | None) -> Any:
     """A FastAPI router over the runs of a `Live`."""
     try:
         from fastapi import APIRouter
@@ -67,7 +65,7 @@ def make_router(live: Live, prefix: str, authorize: Authorize | None, gap: str |
 
 
 class _Routes:
-    def __init__(self, live: Live, authorize: Authorize | None, gap: str | None) -> None:
+    def __init__(self, live: Runs, authorize: Authorize | None, gap: str | None) -> None:
         self._live = live
         self._authorize = authorize
         self._gap = gap

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import quote
 
+from streamkit.live.core import Core
 from streamkit.live.follow import Follow
 
-if TYPE_CHECKING:
-    from streamkit.live.live import Live
+__all__ = ["Run", "Runs"]
 
-__all__ = ["Run"]
+
+class Runs(Protocol):
+    """What a run, and the routes of all runs, need of a `Live`."""
+
+    _core: Core
+    _path: str | None
+
+    def follow(self, id: str, after: str | None = None, *, gap: str | None = None) -> Follow: ...  # noqa: A002
+    async def state(self, id: str) -> str | None: ...  # noqa: A002
+    async def cancel(self, id: str) -> str | None: ...  # noqa: A002
 
 
 class Run:
     """A content that goes on without its client; made by `Live.start`."""
 
-    def __init__(self, live: Live, id: str) -> None:  # noqa: A002
+    def __init__(self, live: Runs, id: str) -> None:  # noqa: A002
         self._live = live
         self.id = id
 
