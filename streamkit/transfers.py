@@ -133,7 +133,7 @@ def _begin(writer: Writer, start: ResponseStart) -> None:
 async def _close_each(*owned: Any) -> None:
     """Close all of them, whatever one raises; then raise that."""
     error: BaseException | None = None
-    for each in owned:
+    for each in dict.fromkeys(owned):
         try:
             await each.aclose()
         except BaseException as exc:

@@ -92,6 +92,11 @@ class PumpedBody(QueuedBody):
             return
         if (data := encode_first(self._coding, item)) is not END:
             queue.add(data)
+        # As on asyncio: the second item is not made before the first is sent.
+        while not (self._for_thread or queue.was_taken()):
+            await self._room.wait()
+        if queue.stopped:
+            return
         while not await queue.afill(iterator, pace, self._goes_on):
             try:
                 if queue.stopped:

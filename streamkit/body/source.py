@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 from streamkit.errors import SourceError
 from streamkit.http.plan import Plan, Rest, Step
 from streamkit.http.ranges import Span
-from streamkit.pagecache import READ_SIZE
 from streamkit.sources import ByteSource, SourceInfo
 
 __all__ = ["PlanContent", "WholeSource", "read_now", "read_steps", "whole"]
+
+# Bytes of a body that is sent without listening for the disconnect: what servers take for a client
+# before `send` waits for it.
+MOST_AT_ONCE = 65536
 
 
 def whole(info: SourceInfo) -> Plan:
@@ -21,7 +24,7 @@ def whole(info: SourceInfo) -> Plan:
 def read_now(source: ByteSource, steps: tuple[Step, ...]) -> list[bytes] | None:
     """What the steps come to, if that is little and can be had without waiting."""
     chunks: list[bytes] = []
-    left = READ_SIZE
+    left = MOST_AT_ONCE
     for step in steps:
         if isinstance(step, bytes):
             chunks.append(step)
