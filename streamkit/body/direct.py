@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from streamkit import loop
 from streamkit.body.base import END, Coding
 from streamkit.closing import close_async
 
@@ -33,6 +34,10 @@ class DirectBody:
     async def ready(self) -> list[Any]:
         assert self._iterator is not None
         try:
+            # Two turns of the loop, in which a disconnect is noticed: neither a read from memory
+            # nor a send to a client that has left ever waits.
+            await loop.checkpoint()
+            await loop.checkpoint()
             while not self._stopped:
                 item = await anext(self._iterator, END)
                 if item is END:
