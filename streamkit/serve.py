@@ -329,7 +329,9 @@ class Transfer:
 
     async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
         writer = self.writer
-        error = body.error if body.finished else None
+        # Looked at once: a thread may come to its end, and to an error, meanwhile.
+        finished = body.finished
+        error = body.error if finished else None
         is_first = self._first_chunk_after is None
         if chunks:
             self._items += len(chunks)
@@ -340,7 +342,7 @@ class Transfer:
             # It still can become a status.
             raise error
         self._sends = True
-        await self._write(chunks, last=body.finished and error is None)
+        await self._write(chunks, last=finished and error is None)
         self._sends = False
         if chunks:
             self.last_send = monotonic()

@@ -521,7 +521,8 @@ async def test_silent_streams_of_events_take_no_thread() -> None:
     before = threading.active_count()
     async with stream(SSEStreamingResponse(silent())) as client:
         await anext(client)
-        assert threading.active_count() == before
+        # Fewer: idle threads of earlier tests end by and by.
+        assert threading.active_count() <= before
 
 
 @pytest.mark.parametrize("cursor", ["7", "", "żółw 🐢"])

@@ -178,6 +178,12 @@ class Pace:
         self.allowed = 1
         self._checked = self.until = 0.0
 
+    def start(self) -> None:
+        """The slice begins now, so that the next item's own time counts."""
+        self.allowed = 1
+        self._checked = monotonic()
+        self.until = self._checked + self._slice
+
     def is_over(self) -> bool:
         """Whether the slice is over; sets how many bytes may pass until the next question."""
         now = monotonic()

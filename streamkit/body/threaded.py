@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from streamkit import loop
 from streamkit.body.base import END, Coding, Pace, encode_first
@@ -58,7 +59,7 @@ class ThreadedBody(QueuedBody):
         self._context: contextvars.Context | None = None
         self._turn = threading.Lock()
         self._thread_room = ThreadSignal()
-        self._lingers = False
+        self._lingers = self._gives_way = False
         self._failure: BaseException | None = None
         self._pace = Pace(THREAD_SLICE)
         self.waits_for_thread = False
@@ -91,6 +92,11 @@ class ThreadedBody(QueuedBody):
         while not queue.finished:
             try:
                 await self._run_burst()
+                if self._gives_way:
+                    # For a turn: limiters of older versions hand a token to who is the first to
+                    # ask again, before the one that they have promised it to.
+                    self._gives_way = False
+                    await anyio.lowlevel.checkpoint()
                 while not (queue.finished or queue.has_room()):
                     await self._room.wait()
             except anyio.get_cancelled_exc_class():
@@ -141,8 +147,7 @@ class ThreadedBody(QueuedBody):
 
     def _pump(self) -> bool:
         """Produce until the content is at its end (True) or the thread is to be given back."""
-        self._pace.begin()
-        self._pace.is_over()
+        self._pace.start()
         if self._iterator is None:
             self._iterator = followed(iter(self._content))
             first = next(self._iterator, END)
@@ -151,6 +156,8 @@ class ThreadedBody(QueuedBody):
                 return True
             if (data := encode_first(self._coding, first)) is not END:
                 self.queue.add(data)
+            if not self._goes_on():
+                return self.queue.stopped
         if not self.queue.fill(self._iterator, self._pace, self._goes_on):
             return self.queue.stopped
         self.queue.add_tail()
@@ -164,6 +171,7 @@ class ThreadedBody(QueuedBody):
             return False
         if self._pace.is_over():
             if self._others_wait():
+                self._gives_way = True
                 return False
             self._pace.begin()
         return True
