@@ -176,6 +176,12 @@ def test_the_base_class_hears_everything_and_does_nothing() -> None:
         assert respond() is not None
 
 
+# FastAPI's routes have always been told.
+STARLETTE_TELLS_ROUTES = "route" in Route("/", PlainTextResponse("")).matches(
+    {"type": "http", "path": "/", "method": "GET"}
+)[1]
+
+
 def routes() -> tuple[Any, list[Any]]:
     found: list[Any] = []
 
@@ -209,6 +215,8 @@ def routes() -> tuple[Any, list[Any]]:
 )
 async def test_the_route_is_the_whole_template(path: str, route: str) -> None:
     app, found = routes()
+    if path.startswith("/plain") and not STARLETTE_TELLS_ROUTES:
+        pytest.skip("this Starlette does not say which of its own routes it chose")
     with anyio.fail_after(10):
         response = await fetch(app, path)
     assert (response.status, found) == (200, [route])
