@@ -14,11 +14,12 @@ from streamkit.closing import close_async
 from streamkit.live.channel import Channel
 from streamkit.live.checks import check_id, check_seconds, checked_path
 from streamkit.live.core import Core
-from streamkit.live.follow import Follow, OnSlow
+from streamkit.live.follow import Follow
 from streamkit.live.keeper import CANCELLED
 from streamkit.live.log import Info, Log
 from streamkit.live.memory import MemoryLog
 from streamkit.live.producer import Producer, as_async
+from streamkit.live.reader import OnSlow
 from streamkit.live.records import end_payload
 from streamkit.live.run import Run
 from streamkit.shutdown import Shutdown, graceful_shutdown

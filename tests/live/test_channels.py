@@ -54,7 +54,7 @@ async def test_a_reader_that_fell_out_of_the_history(log: Log, on_slow: Any) -> 
         await channel.publish("first")
         assert await anext(follow) == "first"
         published = [await channel.publish(n) for n in range(3000)]
-        await until(lambda: follow._tail.last == published[-1])
+        await until(lambda: follow._reader.tail.last == published[-1])
         if on_slow == "cut":
             with pytest.raises(SlowReader):
                 await anext(follow)

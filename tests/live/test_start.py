@@ -311,8 +311,8 @@ async def test_a_million_items_cost_no_memory_but_the_history() -> None:
             await channel.publish(n)
         kept = log._streams[True, "c"]
         assert len(kept.records) < 3500
-        assert follow._tail is not None
-        assert len(follow._tail.records) < 2500
+        assert follow._reader is not None
+        assert len(follow._reader.tail.records) < 2500
         assert log._size < 400_000
         await follow.aclose()
 
