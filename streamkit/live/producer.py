@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from inspect import iscoroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from time import monotonic
 from typing import Any
 
 import anyio
 
 from streamkit import loop
-from streamkit.adapters import async_file_chunks, file_chunks, is_async_file
 from streamkit.closing import close_async
-from streamkit.iterate import iterate_in_threadpool
 from streamkit.live.errors import LogUnavailable, RunEnded
 from streamkit.live.log import Log
 from streamkit.live.memory import MemoryLog
 from streamkit.live.records import END, Payload, Record, end_payload, payload_of
 from streamkit.live.tail import Tail
 
-__all__ = ["Producer", "as_async"]
+__all__ = ["Producer"]
 
 logger = logging.getLogger("streamkit")
 
@@ -28,57 +25,6 @@ logger = logging.getLogger("streamkit")
 SLICE = 0.001
 # Items that may wait for the log before their content does.
 BACKLOG = 1024
-
-
-class _File:
-    """An open async file, which the run owns."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return async_file_chunks(self._file)
-
-    async def aclose(self) -> None:
-        if (error := await close_async(self._file)) is not None:
-            raise error
-
-
-class _SyncFile:
-    """An open file, which the run owns."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def __iter__(self) -> Any:
-        return file_chunks(self._file)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def as_async(content: Any) -> AsyncIterable[Any]:
-    """Any content that is a stream as an async iterable, which is closed in place of it."""
-    if callable(getattr(content, "read", None)):
-        if is_async_file(content):
-            return _File(content)
-        return iterate_in_threadpool(_SyncFile(content))
-    if isinstance(content, AsyncIterable):
-        return content
-    if isinstance(content, Iterable) and not isinstance(
-        content, str | bytes | bytearray | memoryview | Mapping
-    ):
-        return iterate_in_threadpool(content)
-    hint = "; put a single item into a list: [item]"
-    if iscoroutine(content):
-        content.close()
-        hint = "; await it first"
-    elif callable(content):
-        hint = "; call it"
-    raise TypeError(
-        f"Live.start() takes an iterable or async iterable of items, or an open file, "
-        f"got {type(content).__name__}{hint}"
-    )
 
 
 class Producer:
