@@ -373,7 +373,7 @@ async def test_a_disconnect_while_the_last_message_is_handled_is_no_disconnect()
 async def test_a_last_message_that_hangs_after_a_disconnect_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamkit.serve.LAST_RESORT", 0.01)
+    monkeypatch.setattr("streamkit.watch.LAST_RESORT", 0.01)
     outcomes: list[StreamOutcome] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
