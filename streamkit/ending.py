@@ -92,12 +92,16 @@ class Ending:
         if reason in (None, "complete", "disconnect") or not writer.started or writer.complete:
             return
         error = self.error if self.error is not None else GraceExceeded()
-        with anyio.CancelScope(shield=True):
-            stalled = isinstance(error, SendTimeout | ClientTooSlow)
-            if stalled and self._scope.get("http_version", "").startswith("1"):
-                drop({connection_of(self._scope)})
-            patience = CUT_PATIENCE if isinstance(error, GraceExceeded) else None
-            await truncate(self._scope, self._send, failure(error), patience)
+        stalled = isinstance(error, SendTimeout | ClientTooSlow)
+        if stalled and self._scope.get("http_version", "").startswith("1"):
+            drop({connection_of(self._scope)})
+        await truncate(
+            self._scope,
+            self._send,
+            failure(error),
+            patience=CUT_PATIENCE if isinstance(error, GraceExceeded) else None,
+            cancelled=reason == "cancelled",
+        )
 
     def raised(self) -> BaseException | None:
         """What the response has to raise, beside a cancellation."""
