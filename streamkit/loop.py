@@ -13,8 +13,8 @@ import sys
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Protocol
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 import anyio.from_thread
@@ -27,12 +27,14 @@ __all__ = [
     "Task",
     "Timer",
     "call_at",
+    "call_soon",
     "checkpoint",
     "clock",
     "in_trio",
     "liveness",
     "make_signal",
     "on_loop",
+    "rest_of",
     "run_somewhere",
     "spawn",
     "threadsafe",
@@ -41,6 +43,7 @@ __all__ = [
 # Seconds by which a loop's clock counts: uvloop rounds to them, and wakes up that much early.
 RESOLUTION = 0.001
 
+T = TypeVar("T")
 Function = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -69,6 +72,18 @@ class Task(Protocol):
 
     def kill(self) -> None:
         """Cancel the cleanup as well."""
+
+    @property
+    def can_step(self) -> bool:
+        """Whether `step` works on this loop."""
+        ...
+
+    def step(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Take the first step of a coroutine in place of this task, which waits meanwhile.
+
+        Call it from the loop, in no other task. The code sees this task and its context. Gives
+        what the coroutine waits for, for `rest_of` in the task itself; `StopIteration` at its end.
+        """
 
 
 def in_trio() -> bool:
@@ -169,6 +184,32 @@ def clock() -> Callable[[], float]:
     return asyncio.get_running_loop().time
 
 
+@types.coroutine
+def rest_of(coroutine: Coroutine[Any, Any, T], trap: Any) -> Generator[Any, Any, T]:
+    """The rest of a coroutine of which `Task.step` gave `trap`; await it in that task."""
+    while True:
+        try:
+            argument = yield trap
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except BaseException as exc:
+            step: Callable[[Any], Any] = coroutine.throw
+            argument = exc
+        else:
+            step = coroutine.send
+        try:
+            trap = step(argument)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+def call_soon(function: Callable[[], object]) -> None:
+    """Call a function on the loop, in no task; on asyncio."""
+    asyncio.get_running_loop().call_soon(function)
+
+
 class Timer(Protocol):
     """A call that is due later."""
 
@@ -266,7 +307,7 @@ _asyncio_tasks: set[asyncio.Task[None]] = set()
 
 
 class _AsyncioTask:
-    __slots__ = ("_began", "_cleanup", "_function", "_task")
+    __slots__ = ("_began", "_cleanup", "_context", "_function", "_loop", "_task")
 
     def __init__(self, function: Function, cleanup: Function | None) -> None:
         self._function = function
@@ -279,8 +320,28 @@ class _AsyncioTask:
 
     kill = cancel
 
+    @property
+    def can_step(self) -> bool:
+        return self._context is not None
+
+    def step(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        assert self._context is not None
+        # What asyncio has for loops and tasks of other makes: "Extending asyncio".
+        asyncio.tasks._enter_task(self._loop, self._task)
+        try:
+            return self._context.run(coroutine.send, None)
+        finally:
+            asyncio.tasks._leave_task(self._loop, self._task)
+
     def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = running = asyncio.get_running_loop()
+        self._context: Context | None = None
+        if running.get_task_factory() is None:
+            self._context = copy_context()
+            self._task = running.create_task(self._run(), context=self._context)
+        else:
+            # It may know nothing of contexts.
+            self._task = running.create_task(self._run())
         _asyncio_tasks.add(self._task)
         self._task.add_done_callback(self._ended)
 
@@ -338,6 +399,7 @@ class _TrioSignal:
 
 class _TrioTask:
     __slots__ = ("_scope", "_shield")
+    can_step = False
 
     def __init__(self, function: Function, cleanup: Function | None) -> None:
         import trio
@@ -351,6 +413,9 @@ class _TrioTask:
 
     def kill(self) -> None:
         self._shield.cancel()
+
+    def step(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        raise NotImplementedError("trio runs a task in one go")
 
     async def _run(self, function: Function, cleanup: Function | None) -> None:
         with self._scope, self._shield:

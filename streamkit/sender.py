@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
@@ -34,6 +35,7 @@ class Sender:
 
     __slots__ = (
         "_aside",
+        "_begun",
         "_is_plain",
         "coder",
         "first_chunk_at",
@@ -43,6 +45,7 @@ class Sender:
         "observation",
         "shuts_down",
         "stopped",
+        "task",
         "waits",
         "writer",
     )
@@ -67,15 +70,30 @@ class Sender:
         self._aside: anyio.Event | None = None
         # Whether a chunk is all there is to send, and nothing else to be looked at.
         self._is_plain = False
+        # The content's task, for `push`; and a `send` that it is to finish.
+        self.task: loop.Task | None = None
+        self._begun: tuple[Coroutine[Any, Any, None], Any] | None = None
 
     async def send_all(self, body: Body) -> None:
         """Send all that the body gives, unless the app shuts down; raises its error."""
         writer = self.writer
         writer.shield = body.shield
+        if self.task is not None and self.task.can_step and hasattr(body, "use_sender"):
+            body.use_sender(self)
+        try:
+            await self._send_until_end(body)
+        finally:
+            if self._begun is not None:
+                self._begun[0].close()
+
+    async def _send_until_end(self, body: Body) -> None:
+        writer = self.writer
         while writer.state is not State.ENDED:
             self.waits = True
             chunks = await body.ready()
             self.waits = False
+            if self._begun is not None:
+                await self._finish_push()
             if self._is_plain and len(chunks) == 1 and not body.finished:
                 # The way of an item that comes alone: the fewest steps.
                 await writer.send_body(chunks[0])
@@ -88,6 +106,38 @@ class Sender:
             await self._send_chunks(chunks, body)
             if self.shuts_down and self.frames.between():
                 return
+
+    @property
+    def can_push(self) -> bool:
+        """Whether an item may be sent from outside of the content's task."""
+        return self.waits and self._is_plain
+
+    def push(self, chunk: bytes) -> bool:
+        """Send an item while the content's task waits for the body, without waking it.
+
+        False if `send` waits: then `ready` has to return, and the task goes on with it.
+        """
+        assert self.task is not None
+        writer = self.writer
+        sending = writer.send_body(chunk)
+        try:
+            trap = self.task.step(sending)
+        except StopIteration:
+            self.items += 1
+            self.last_item = writer.last_sent
+            return True
+        except BaseException as exc:
+            sending, trap = _fail(exc), None
+        self.waits = False
+        self._begun = sending, trap
+        return False
+
+    async def _finish_push(self) -> None:
+        assert self._begun is not None
+        begun, self._begun = self._begun, None
+        await loop.rest_of(*begun)
+        self.items += 1
+        self.last_item = self.writer.last_sent
 
     async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
         writer = self.writer
@@ -184,3 +234,7 @@ class Sender:
         """Wait until nothing is sent between two items any more."""
         if self._aside is not None:
             await self._aside.wait()
+
+
+async def _fail(error: BaseException) -> None:
+    raise error

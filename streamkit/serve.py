@@ -69,7 +69,7 @@ class Transfer:
 
     async def run(self, inbox: Inbox | None) -> BaseException | None:
         """Send it all, listening meanwhile; returns the cancellation of this task, if any."""
-        self._task = loop.spawn(self._serve_to_end, self._close_all)
+        self._task = self.sender.task = loop.spawn(self._serve_to_end, self._close_all)
         cancellation: BaseException | None = None
         try:
             # The turn in which a short stream that never waits comes to its end.

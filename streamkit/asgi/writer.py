@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from typing import Any
 
@@ -114,7 +114,7 @@ class Writer:
         self.head_only = True
         await self.write([], last=True)
 
-    def send_body(self, body: bytes, *, more: bool = True) -> Awaitable[None]:
+    def send_body(self, body: bytes, *, more: bool = True) -> Coroutine[Any, Any, None]:
         """Send bytes of the body as they are."""
         return self.send({"type": self._body_type, "body": body, "more_body": more}, len(body))
 

@@ -15,6 +15,16 @@ __all__ = ["ReaderBody"]
 T = TypeVar("T")
 
 
+class Sender(Protocol):
+    """What sends from the loop, while the task that reads the body waits."""
+
+    @property
+    def waits(self) -> bool: ...
+    @property
+    def can_push(self) -> bool: ...
+    def push(self, chunk: bytes) -> bool: ...
+
+
 class Followed(Protocol):
     """The content; it makes the reader, and lets it go."""
 
@@ -25,12 +35,25 @@ class Followed(Protocol):
 class ReaderBody:
     """Takes chunks from a reader, in the task that sends them."""
 
-    __slots__ = ("_coding", "_content", "_is_first", "_reader", "_until", "error", "finished")
+    __slots__ = (
+        "_coding",
+        "_content",
+        "_is_first",
+        "_reader",
+        "_sender",
+        "_signal",
+        "_until",
+        "error",
+        "finished",
+    )
 
     def __init__(self, content: Followed) -> None:
         self._content = content
         self._reader: Reader | None = None
         self._coding: Coding | None = None
+        # With both it sends from the loop what comes while its task waits.
+        self._sender: Sender | None = None
+        self._signal: loop.Signal | None = None
         self._is_first = True
         # When the loop has to have its turn; 0 after a wait.
         self._until = 0.0
@@ -39,6 +62,10 @@ class ReaderBody:
 
     def start(self, coding: Coding) -> None:
         self._coding = coding
+
+    def use_sender(self, sender: Sender) -> None:
+        """Push items into this from the loop."""
+        self._sender, self._signal = sender, loop.make_signal()
 
     async def ready(self) -> list[Any]:
         assert self._coding is not None
@@ -51,7 +78,10 @@ class ReaderBody:
             if chunk is None:
                 self._until = 0.0
                 while chunk is None:
-                    await reader.wait()
+                    if self._sender is None or not reader.flows:
+                        await reader.wait()
+                    elif not await self._wait_and_push(reader, self._sender):
+                        return chunks
                     chunk = reader.take()
             else:
                 await self._give_turns()
@@ -69,6 +99,31 @@ class ReaderBody:
             self.error = exc
             self._end()
         return chunks
+
+    async def _wait_and_push(self, reader: Reader, sender: Sender) -> bool:
+        """Wait while items are pushed; False if a `send` waits, which the task is to finish."""
+        assert self._signal is not None
+        idle = reader.tail.idle
+        idle[self] = None
+        try:
+            await self._signal.wait()
+        finally:
+            idle.pop(self, None)
+        return sender.waits
+
+    def push(self) -> bool:
+        """Send what has come, from the loop; False if that is left to the task, which wakes up."""
+        reader, sender = self._reader, self._sender
+        assert reader is not None
+        assert sender is not None
+        assert self._signal is not None
+        if sender.can_push and (chunk := reader.flow()) is not None:
+            if sender.push(chunk) and reader.is_level:
+                return True
+        elif reader.is_level and reader.tail.error is None:
+            return True
+        self._signal.set()
+        return False
 
     def _gather(self, reader: Reader, chunk: Any, chunks: list[Any]) -> None:
         """All that is there, up to the size of a batch; the first chunk leaves alone."""
@@ -96,9 +151,15 @@ class ReaderBody:
         self._reader = None
         self.finished = True
 
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T]:
+    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
         # No scope of the content is around a `send`.
-        return sending
+        if self._sender is None:
+            return sending
+        try:
+            trap = sending.send(None)
+        except StopIteration:
+            return None
+        return loop.rest_of(sending, trap)
 
     def stop(self) -> bool:
         return True

@@ -113,6 +113,20 @@ class Reader:
             if found is not None:
                 return found
 
+    def flow(self) -> bytes | None:
+        """The next chunk for a reader that waits, unless there is more to it than to take it."""
+        tail = self.tail
+        self._granted = tail.top
+        if not tail.flows_at(self._index):
+            return None
+        chunk, self._index, self.position = tail.chunk(self._format, self._index)
+        return chunk
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it has all that the tail has."""
+        return self._index == self.tail.top
+
     async def wait(self) -> None:
         """Wait until `take` may have something, or read a page of what is older.
 

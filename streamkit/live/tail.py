@@ -5,8 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from time import monotonic
+from typing import Protocol
 
 from streamkit import loop
+from streamkit.body.base import LOOP_SLICE
 from streamkit.live.errors import LogUnavailable
 from streamkit.live.formats import RecordFormat
 from streamkit.live.log import WINDOW, Info, Log
@@ -19,6 +22,14 @@ CHUNK = 65536
 # Chunks that are kept for other readers at the same place, until more comes.
 CHUNKS = 16
 _id = attrgetter("id")
+
+
+class Idle(Protocol):
+    """A reader that waits, and whose response can be sent from the loop."""
+
+    def push(self) -> bool:
+        """Send what has come; False if it no longer waits for that."""
+        ...
 
 
 class Tail:
@@ -49,6 +60,10 @@ class Tail:
         self.unsubscribe: Callable[[], None] | None = None
         self.on_end: Callable[[Record], None] | None = None
         self.waiting: dict[loop.Signal, None] = {}
+        # Readers whose responses send from the loop, and those of them that are still to be served.
+        self.idle: dict[Idle, None] = {}
+        self._queue: list[Idle] = []
+        self._serves = self._again = False
         self._encoded: dict[RecordFormat, dict[int, bytes]] = {}
         # What was made of all records from an index on: the chunk, the next index, the last id.
         self.chunks: dict[tuple[RecordFormat, int], tuple[bytes, int, str]] = {}
@@ -96,6 +111,28 @@ class Tail:
         waiting, self.waiting = self.waiting, {}
         for signal in waiting:
             signal.set()
+        if self._serves:
+            self._again = True
+        elif self.idle:
+            # What is fed in one turn of the loop goes out together.
+            self._serves = True
+            loop.call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """Push what has come to the idle readers, for a slice of time."""
+        if not self._queue:
+            self._queue, self._again = list(self.idle), False
+        until = monotonic() + LOOP_SLICE
+        queue, idle = self._queue, self.idle
+        while queue:
+            reader = queue.pop()
+            if reader in idle and not reader.push():
+                idle.pop(reader, None)
+            if monotonic() > until:
+                break
+        self._serves = bool(queue or self._again)
+        if self._serves:
+            loop.call_soon(self._serve)
 
     async def wait(self, signal: loop.Signal) -> None:
         """Wait until something is fed, or fails."""
