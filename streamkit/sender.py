@@ -78,8 +78,9 @@ class Sender:
         """Send all that the body gives, unless the app shuts down; raises its error."""
         writer = self.writer
         writer.shield = body.shield
-        if self.task is not None and self.task.can_step and hasattr(body, "use_sender"):
-            body.use_sender(self)
+        use_sender = getattr(body, "use_sender", None)
+        if use_sender is not None and self.task is not None and self.task.can_step:
+            use_sender(self)
         try:
             await self._send_until_end(body)
         finally:
@@ -107,16 +108,14 @@ class Sender:
             if self.shuts_down and self.frames.between():
                 return
 
-    @property
-    def can_push(self) -> bool:
-        """Whether an item may be sent from outside of the content's task."""
-        return self.waits and self._is_plain
-
-    def push(self, chunk: bytes) -> bool:
+    def push(self, take: Callable[[], bytes | None]) -> bool:
         """Send an item while the content's task waits for the body, without waking it.
 
-        False if `send` waits: then `ready` has to return, and the task goes on with it.
+        False if it can't be done, or if `send` waits, or `take` has nothing: then `ready` has to
+        return, and the task goes on.
         """
+        if not (self.waits and self._is_plain) or (chunk := take()) is None:
+            return False
         assert self.task is not None
         writer = self.writer
         sending = writer.send_body(chunk)
@@ -127,6 +126,7 @@ class Sender:
             self.last_item = writer.last_sent
             return True
         except BaseException as exc:
+            sending.close()
             sending, trap = _fail(exc), None
         self.waits = False
         self._begun = sending, trap

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
@@ -20,9 +20,7 @@ class Sender(Protocol):
 
     @property
     def waits(self) -> bool: ...
-    @property
-    def can_push(self) -> bool: ...
-    def push(self, chunk: bytes) -> bool: ...
+    def push(self, take: Callable[[], bytes | None]) -> bool: ...
 
 
 class Followed(Protocol):
@@ -117,10 +115,10 @@ class ReaderBody:
         assert reader is not None
         assert sender is not None
         assert self._signal is not None
-        if sender.can_push and (chunk := reader.flow()) is not None:
-            if sender.push(chunk) and reader.is_level:
-                return True
-        elif reader.is_level and reader.tail.error is None:
+        if sender.push(reader.flow) and reader.is_level:
+            return True
+        if sender.waits and reader.is_level and reader.tail.error is None:
+            # It has all of it.
             return True
         self._signal.set()
         return False

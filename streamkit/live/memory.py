@@ -59,20 +59,26 @@ class MemoryLog:
         return stream.origin
 
     async def append(self, run: str, number: int, payloads: Sequence[Payload]) -> list[str]:
-        return self.append_now(run, number, payloads)
+        return [
+            self.append_now(run, number + index, payload) for index, payload in enumerate(payloads)
+        ]
 
-    def append_now(self, run: str, number: int, payloads: Sequence[Payload]) -> list[str]:
-        """`append`, which never waits here."""
+    def append_now(self, run: str, number: int, payload: Payload) -> str:
+        """`append` of one item, which never waits here."""
         stream = self._streams.get((False, run))
         if stream is None or stream.end is not None:
             raise RunEnded(stream.end if stream is not None else None)
-        generation = stream.origin[:14]
-        records = [
-            Record(f"{generation}{number + index:010d}", *payload)
-            for index, payload in enumerate(payloads, 1)
-        ]
-        self._add(stream, records)
-        return [record[0] for record in records]
+        id_ = stream.generation + str(number + 1).zfill(10)
+        record = Record(id_, payload[0], payload[1])
+        stream.records.append(record)
+        size = OVERHEAD + len(payload[1])
+        stream.size += size
+        self._size += size
+        for sink in stream.sinks:
+            sink.feed((record,))
+        if self._size > self._max_bytes:
+            self._shrink()
+        return id_
 
     async def end(self, run: str, payload: Payload, *, ttl: float) -> Record | None:
         stream = self._streams.get((False, run))

@@ -27,6 +27,8 @@ class Kept:
 
     def __init__(self, origin: str, is_channel: bool) -> None:
         self.origin = self.floor = origin
+        # What the ids of a run begin with.
+        self.generation = origin[:14]
         self.is_channel = is_channel
         self.records: list[Record] = []
         self.times: list[float] = []

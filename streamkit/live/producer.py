@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator
 from time import monotonic
+from types import coroutine
 from typing import Any
 
 import anyio
@@ -59,10 +60,11 @@ class Producer:
         self._iterator: AsyncIterator[Any] | None = None
         self._on_closed = on_closed
         self._count = 0
+        # How often the loop had its turn while items were taken.
+        self._turns = 0
         self._pending: list[Payload] = []
         self._appending = False
         self._appended = loop.make_signal()
-        self._waits_for_log = False
         # Once the log has failed, this process alone goes on.
         self._log_error: Exception | None = None
         self._minted = 0
@@ -100,41 +102,56 @@ class Producer:
 
     async def _drive(self) -> None:
         try:
-            await self._take_items()
+            await self._count_turns(self._take_items())
         except BaseException as exc:
             self._error = exc
         self._finishing = True
+
+    @coroutine
+    def _count_turns(self, taking: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        """Count the turns that the loop has while items are taken: content may never wait."""
+        step: Callable[[Any], Any] = taking.send
+        argument: Any = None
+        while True:
+            try:
+                trap = step(argument)
+            except StopIteration:
+                return
+            self._turns += 1
+            step = taking.send
+            try:
+                argument = yield trap
+            except BaseException as exc:
+                step, argument = taking.throw, exc
 
     async def _take_items(self) -> None:
         if self._stopped is not None:
             return
         self._iterator = aiter(self._content)
-        until = monotonic() + SLICE
-        log = self._log
+        turns, until = 0, monotonic() + SLICE
+        append_now = None
         # A subclass may append in a way of its own.
-        is_plain = isinstance(log, MemoryLog) and type(log).append is MemoryLog.append
-        append_now = log.append_now if isinstance(log, MemoryLog) and is_plain else None
+        if isinstance(self._log, MemoryLog) and type(self._log).append is MemoryLog.append:
+            append_now = self._log.append_now
         async for item in self._iterator:
             payload = payload_of(item)
-            if append_now is not None and self._log_error is None:
-                self._append_now(append_now, payload)
-            else:
+            if append_now is None or self._log_error is not None:
                 await self._append(payload)
+            else:
+                try:
+                    append_now(self.run, self._count, payload)
+                    self._count += 1
+                except RunEnded as exc:
+                    # It expired, or was removed to make room, while it ran; or has ended.
+                    end = exc.end or Record("~", *end_payload("failed", "expired"))
+                    self.tail.feed([end])
             if self._stopped is not None:
                 return
-            # Content that never waits would keep the loop from all others.
-            if monotonic() > until:
+            if turns != self._turns:
+                turns, until = self._turns, monotonic() + SLICE
+            elif monotonic() > until:
+                # Content that never waits would keep the loop from all others.
                 await loop.checkpoint()
-                until = monotonic() + SLICE
-
-    def _append_now(self, append_now: Callable[..., list[str]], payload: Payload) -> None:
-        try:
-            append_now(self.run, self._count, (payload,))
-        except RunEnded as exc:
-            # It expired, or was removed to make room, while it ran; or has ended.
-            self.tail.feed([exc.end or Record("~", *end_payload("failed", "expired"))])
-        else:
-            self._count += 1
 
     async def _append(self, payload: Payload) -> None:
         if self._log_error is not None:
@@ -147,7 +164,6 @@ class Producer:
                 self._appending = True
                 loop.spawn(self._append_pending)
             while len(self._pending) > BACKLOG and self._log_error is None:
-                self._waits_for_log = True
                 await self._appended.wait()
 
     async def _append_pending(self) -> None:

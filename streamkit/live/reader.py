@@ -115,11 +115,11 @@ class Reader:
 
     def flow(self) -> bytes | None:
         """The next chunk for a reader that waits, unless there is more to it than to take it."""
-        tail = self.tail
+        tail, index = self.tail, self._index
         self._granted = tail.top
-        if not tail.flows_at(self._index):
+        if not tail.flows_at(index):
             return None
-        chunk, self._index, self.position = tail.chunk(self._format, self._index)
+        chunk, self._index, self.position = tail.chunk(self._format, index)
         return chunk
 
     @property

@@ -76,19 +76,17 @@ class Tail:
                 return
         if self.end is not None and not self.is_channel:
             return
+        newest = records[-1]
         if self.chunks:
             self.chunks.clear()
         self.records += records
         self.top += len(records)
-        self.last = records[-1].id
+        self.last = newest.id
         if len(self.records) > 2 * self.keep:
             self._forget(len(self.records) - self.keep)
-        if records[-1].kind == END:
-            self.end = records[-1]
-            if self.on_end is not None:
-                self.on_end(self.end)
-        else:
-            self.end = None
+        self.end = newest if newest.kind == END else None
+        if self.end is not None and self.on_end is not None:
+            self.on_end(self.end)
         self.wake()
 
     def miss(self, position: str) -> None:
@@ -108,9 +106,10 @@ class Tail:
 
     def wake(self) -> None:
         """Let those look who wait."""
-        waiting, self.waiting = self.waiting, {}
-        for signal in waiting:
-            signal.set()
+        if self.waiting:
+            waiting, self.waiting = self.waiting, {}
+            for signal in waiting:
+                signal.set()
         if self._serves:
             self._again = True
         elif self.idle:
@@ -122,15 +121,18 @@ class Tail:
         """Push what has come to the idle readers, for a slice of time."""
         if not self._queue:
             self._queue, self._again = list(self.idle), False
-        until = monotonic() + LOOP_SLICE
         queue, idle = self._queue, self.idle
+        until = 0.0
         while queue:
             reader = queue.pop()
             if reader in idle and not reader.push():
                 idle.pop(reader, None)
-            if monotonic() > until:
-                break
-        self._serves = bool(queue or self._again)
+            if queue:
+                now = monotonic()
+                until = until or now + LOOP_SLICE
+                if now > until:
+                    break
+        self._serves = bool(queue) or self._again
         if self._serves:
             loop.call_soon(self._serve)
 
