@@ -10,19 +10,21 @@ is made visible on the wire, and raised (`Ending`). All limits of time are kept 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import anyio
-from starlette.types import Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from streamkit import loop
 from streamkit.asgi.connection import Connection, connection_of
-from streamkit.asgi.listen import Inbox
+from streamkit.asgi.listen import inbox_of, share_body
 from streamkit.asgi.writer import ClientLeft, State, Writer
 from streamkit.body.base import Body, Coding
+from streamkit.closing import close_async
 from streamkit.ending import Ending, failure
 from streamkit.errors import ClientTooSlow, GraceExceeded
-from streamkit.observing import Progress, Waiting
+from streamkit.observing import Observation, Progress, Waiting
 from streamkit.outcome import Reason, StreamOutcome
 from streamkit.sender import Frames, Sender
 from streamkit.watch import Limits, Watch
@@ -35,6 +37,8 @@ logger = logging.getLogger("streamkit")
 class Transfer:
     """One response, from its first step to the closing of its content."""
 
+    _task: loop.Task
+
     def __init__(
         self,
         scope: Scope,
@@ -43,8 +47,9 @@ class Transfer:
         coding: Coding,
         limits: Limits,
         frames: Frames,
+        content: object,
         open_body: Callable[[], Awaitable[Body | None]],
-        close: Callable[[], Awaitable[None]],
+        owned: Sequence[Any],
     ) -> None:
         self.scope = scope
         self.writer = writer
@@ -53,10 +58,12 @@ class Transfer:
         self._watch = Watch(self, self.ending, self.sender, limits)
         self._late = limits.first_chunk_timeout == 0
         self._coding = coding
+        # What may hold the request, whose body it is going to read.
+        self._content = content
         self._open_body = open_body
-        self._close = close
+        # Closed with the body: it, if it was not opened, and what else belongs to the response.
+        self._owned = owned
         self._body: Body | None = None
-        self._task: loop.Task | None = None
         # Whether a cancellation of the content's task would reach the content.
         self._cancellable = False
         # Whether the content is open, and whether the request's own task has had its turn.
@@ -67,8 +74,15 @@ class Transfer:
 
     # in the request's own task
 
-    async def run(self, inbox: Inbox | None) -> BaseException | None:
+    def observe(self, observation: Observation) -> None:
+        """Tell an observer how it goes."""
+        self.sender.observation = observation
+
+    async def run(self, receive: Receive) -> BaseException | None:
         """Send it all, listening meanwhile; returns the cancellation of this task, if any."""
+        inbox = inbox_of(self.scope, receive) if self.scope["type"] == "http" else None
+        if inbox is not None:
+            share_body(self._content, inbox)
         self._task = self.sender.task = loop.spawn(self._serve_to_end, self._close_all)
         cancellation: BaseException | None = None
         try:
@@ -88,19 +102,6 @@ class Transfer:
             self.end("cancelled", exc)
         if not self._closed:
             cancellation = await self._wait_closed() or cancellation
-        return cancellation
-
-    async def run_inline(self, body: Body) -> BaseException | None:
-        """Send a body that is there as a whole, in this task."""
-        self._body = body
-        cancellation: BaseException | None = None
-        try:
-            await self._serve()
-        except anyio.get_cancelled_exc_class() as exc:
-            self.end("cancelled", exc)
-            cancellation = exc
-        with anyio.CancelScope(shield=True):
-            await self._close_all()
         return cancellation
 
     async def _wait_closed(self) -> BaseException | None:
@@ -167,7 +168,7 @@ class Transfer:
 
     async def _serve(self) -> None:
         try:
-            body = self._body if self._body is not None else await self._open()
+            body = await self._open()
             if body is None or self.ending.reason is not None:
                 return
             if self._late:
@@ -180,9 +181,6 @@ class Transfer:
         except ClientTooSlow as exc:
             self.end("timeout", exc, cancel=False)
         except BaseException as exc:
-            if self._task is None and isinstance(exc, anyio.get_cancelled_exc_class()):
-                # Sent in the request's own task: that is what was cancelled, not the content.
-                raise
             self.end("error", failure(exc), cancel=False)
             if isinstance(exc, GeneratorExit) and not loop.on_loop():
                 raise
@@ -219,7 +217,8 @@ class Transfer:
             self._listening.cancel()
         await self.sender.wait_aside()
         body = self._body
-        if body is not None and body.finished:
+        left = [each for each in self._owned if each is not body]
+        if body is not None and body.finished and not left:
             self._watch.cancel()
         else:
             self._watch.cleanup_begins()
@@ -227,7 +226,8 @@ class Transfer:
             if body is not None:
                 self.writer.shield = None
                 await body.aclose()
-            await self._close()
+            if (error := await close_async(*left)) is not None:
+                raise error
         except BaseException as exc:
             if not self._killed:
                 self.ending.error = self.ending.error or exc
@@ -270,7 +270,7 @@ class Transfer:
         """Stop the content."""
         cancel = self._body is None or self._body.stop()
         self._watch.cleanup_begins()
-        if cancel and self._cancellable and self._task is not None:
+        if cancel and self._cancellable:
             # Once: the content's own cleanup, which comes next, must be left to finish.
             self._cancellable = False
             self._task.cancel()
@@ -315,6 +315,5 @@ class Transfer:
         kill = getattr(self._body, "kill", None)
         if kill is not None:
             kill()
-        if self._task is not None:
-            self._task.kill()
+        self._task.kill()
         return False

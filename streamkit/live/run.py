@@ -19,6 +19,7 @@ from streamkit.live.follow import Follow
 from streamkit.live.log import Info
 from streamkit.live.producer import Producer
 from streamkit.live.records import end_payload
+from streamkit.live.tail import Tail
 
 __all__ = ["Run", "Runs", "launch"]
 
@@ -74,24 +75,23 @@ async def launch(
 ) -> str:
     """Begin a run, or close the content where there is one of that id; gives the id."""
     items = as_async(content)
-    is_begun = False
+    name = secrets.token_urlsafe(16) if id_ is None else id_
+    origin: str | None = None
+    tail: Tail | None = None
     try:
         core.check_running()
-        if id_ is not None:
-            check_id(id_)
+        check_id(name)
         if linger is not None:
             check_seconds("linger", linger)
-        name = secrets.token_urlsafe(16) if id_ is None else id_
         origin = await core.log.begin(name, ttl=core.ttl, lease=core.lease, linger=linger)
         if origin is not None:
-            is_begun = True
             tail = await core.hold(name, Info(origin, origin, None, linger))
     except BaseException:
         await _close(items)
-        if is_begun:
+        if origin is not None:
             _give_up(core, name)
         raise
-    if origin is None:
+    if tail is None:
         await _close(items)
     else:
         core.produce(
