@@ -173,10 +173,9 @@ class Reader:
 
     async def _read_page(self) -> None:
         tail = self.tail
-        limit = min(self._page_size, LARGEST_PAGE)
         try:
             page = await self._core.log.read(
-                tail.name, self.position, limit, channel=tail.is_channel
+                tail.name, self.position, self._page_size, channel=tail.is_channel
             )
         except Gone:
             if not tail.is_channel:
@@ -187,8 +186,9 @@ class Reader:
             # The tail began at a record that the log no longer has.
             raise StreamGap(self.position)
         self._page = page[::-1]
-        if sum(len(record.data) for record in page) < CHUNK:
-            self._page_size = min(self._page_size * 2, LARGEST_PAGE)
+        # As many as make a chunk: a reader that stops reading holds a page.
+        fit = CHUNK * len(page) // (1 + sum(len(record.data) for record in page))
+        self._page_size = min(max(fit, 1), 2 * self._page_size, LARGEST_PAGE)
 
     def _take_from_page(self) -> Any:
         """A chunk of the page, or one item; None for a record that is nothing to give."""

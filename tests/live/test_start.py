@@ -252,7 +252,7 @@ async def test_who_may_reads(log: Log) -> None:
 
 
 async def test_readers_that_leave_and_come_back_see_every_item_once(log: Log) -> None:
-    total, readers = 80, 20
+    total, readers = 40, 10
     async with running(log) as h:
         content, chance = Content(), random.Random(7)
         run = await h.live.start(content)
