@@ -182,19 +182,20 @@ class Producer:
             ids = await self._log.append(self.run, self._count, batch)
         except RunEnded as exc:
             end = exc.end or await self._log.end(self.run, end_payload("failed"), ttl=self._ttl)
-            if end is None:
-                self._log_failed(LogUnavailable("the run is no longer in the log"))
-                self._feed(batch)
-            else:
+            if end is not None:
                 self.tail.feed([end])
+                return
+            self._log_failed(LogUnavailable("the run is no longer in the log"))
         except Exception as exc:
             self._log_failed(exc)
-            self._feed(batch)
         else:
             self._count += len(ids)
             if self._log.remote:
                 records = zip(ids, batch, strict=True)
                 self.tail.feed([Record(id_, *payload) for id_, payload in records])
+            return
+        # What was appended, and read back, before its reply was lost is there already.
+        self._feed(batch[max(self.tail.top - self._count, 0) :])
 
     def _log_failed(self, error: Exception) -> None:
         self._log_error = error
@@ -206,12 +207,11 @@ class Producer:
 
     def _feed(self, batch: list[Payload]) -> None:
         """Give to the readers here what the log could not take."""
-        records = []
         for payload in batch:
             self._minted += 1
             # Sorts behind what the log gave, and no log knows it: who comes back gets a 410.
-            records.append(Record(f"{self.tail.last[:24]}~{self._minted:010d}", *payload))
-        self.tail.feed(records)
+            id_ = f"{self.tail.last[:24]}~{self._minted:010d}"
+            self.tail.feed([Record(id_, *payload)])
 
     async def _finish(self) -> None:
         """The cleanup: it is not reached by the cancellation that stopped the content."""
@@ -224,8 +224,7 @@ class Producer:
 
     async def _write_end(self, closing: BaseException | None) -> None:
         error = self._error
-        stopped = self._stopped is not None
-        if stopped and isinstance(error, anyio.get_cancelled_exc_class()):
+        if self._stopped is not None and isinstance(error, anyio.get_cancelled_exc_class()):
             error = None
         error = error or closing
         if error is not None:

@@ -8,7 +8,12 @@ from typing import Any
 import anyio
 import pytest
 
-from streamkit import JSONArrayStreamingResponse, PlainTextStreamingResponse, ServerSentEvent
+from streamkit import (
+    JSONArrayStreamingResponse,
+    PlainTextStreamingResponse,
+    ServerSentEvent,
+    SSEStreamingResponse,
+)
 from streamkit.live import Log, RunFailed, StreamGap
 from streamkit.testing import fetch, stream
 from tests.live.support import Content, aiter_of, data, events, ids, rest_of, running, until
@@ -205,6 +210,23 @@ async def test_a_failed_run_is_the_same_cut_for_late_readers(log: Log) -> None:
         assert content.closed == 1
 
 
+async def test_a_failed_run_is_the_same_error_frame_for_late_readers(log: Log) -> None:
+    async with running(log) as h:
+
+        @h.app.get("/told")
+        async def told() -> Any:
+            return SSEStreamingResponse(h.live.follow("run"), error_frames=True)
+
+        content = Content()
+        run = await h.live.start(content, id="run")
+        async with stream(h.app, "/told") as client:
+            content.put(1, ValueError("broken"))
+            first = await rest_of(client)
+        assert await run.wait() == "failed"
+        assert (await fetch(h.app, "/told")).body == first
+        assert events(first)[-1]["event"] == "error"
+
+
 async def test_the_first_end_stands(log: Log) -> None:
     async with running(log) as h:
         run = await h.done(1)
@@ -378,6 +400,21 @@ async def test_an_ended_run_stays_its_ttl(log: Log) -> None:
         assert await h.live.state(run.id) == "done"
         await until(lambda: is_gone(h, run.id))
         assert (await h.get("/streams/run")).status == 404
+
+
+async def test_a_run_that_is_silent_for_longer_than_its_ttl_is_still_there(log: Log) -> None:
+    async with running(log, ttl=0.3, lease=0.2) as h:
+        content = Content()
+        run = await h.live.start(content, id="run")
+        content.put(1)
+        await until(lambda: run_has(h, "run", 1))
+        await anyio.sleep(0.7)
+        assert await h.live.state("run") == "running"
+        follow = run.follow()
+        await follow.open()
+        content.put(2)
+        content.end()
+        assert [item async for item in follow] == [1, 2]
 
 
 async def test_shutdown_closes_runs_and_marks_them_failed(log: Log, make_log: Any) -> None:

@@ -82,7 +82,6 @@ def streamkit() -> Starlette:
     live = Live(MemoryLog(max_bytes=1 << 30))
     feeds = {name: live.channel(name) for name in FEEDS}
     idle = live.channel("idle", history=1)
-    million = live.channel("million", history=1000)
 
     async def publish(name: str, item: dict[str, Any]) -> None:
         await feeds[name].publish(item)
@@ -106,6 +105,8 @@ def streamkit() -> Starlette:
         return kit.SSEStreamingResponse(idle.follow())
 
     async def pass_through(request: Request) -> Response:
+        million = live.channel(f"million-{next(_started)}", history=1000)
+
         async def publish_all() -> None:
             for number in range(request.path_params["n"]):
                 await million.publish({"number": number})
