@@ -29,14 +29,14 @@ async def say(words: list[str]) -> AsyncIterator[str]:
 
 
 @router.get("/lasting", response_class=SSEStreamingResponse)
-async def lasting(request: Request, run: str | None = None) -> SSEStreamingResponse:
+async def lasting(request: Request, run: str | None = None) -> Response:
     """An answer that goes on without its client; a second start of a run follows the first."""
     begun = await live.start(say(3 * WORDS.split()), id=run, linger=60)
     return SSEStreamingResponse(begun.follow(last_event_id(request), gap="event"))
 
 
 @router.get("/counter", response_class=SSEStreamingResponse)
-async def counter(request: Request) -> SSEStreamingResponse:
+async def counter(request: Request) -> Response:
     """One number for all tabs: the newest first, then each that follows."""
     return SSEStreamingResponse(numbers.follow(last_event_id(request), gap="event"))
 

@@ -42,6 +42,7 @@ class Follow(AsyncIterator[Any]):
         "_history",
         "_is_channel",
         "_max_age",
+        "_missed",
         "_name",
         "_on_slow",
         "_position",
@@ -81,6 +82,8 @@ class Follow(AsyncIterator[Any]):
         self._format: RecordFormat = ItemFormat()
         self._encodes = False
         self._position = ""
+        # The cursor after which items are missing.
+        self._missed: str | None = None
         self._start: ResponseStart | None = None
         self._reader: Reader | None = None
         self._closed = False
@@ -96,6 +99,25 @@ class Follow(AsyncIterator[Any]):
         """Give bytes from now on, as this encoder of a response would encode the items."""
         self._format = format_for(encoder)
         self._encodes = True
+        if self._reader is not None:
+            # It was opened before it was given to a response.
+            if self._missed is not None and not self._can_tell_gaps:
+                self.release()
+                raise StreamGap(self._missed)
+            self._reader.use_format(self._format, self._encodes, self._news())
+
+    @property
+    def _can_tell_gaps(self) -> bool:
+        return self._format.has_events or not self._encodes
+
+    def _news(self) -> list[Any]:
+        """What comes before the items."""
+        news = []
+        if self._missed is not None:
+            news.append(self._format.gap(self._missed, self._position))
+        if self._encodes and (opening := self._format.opening(self._position)) is not None:
+            news.append(opening)
+        return news
 
     def make_body(self) -> ReaderBody:
         """What drives this content in a response."""
@@ -112,36 +134,23 @@ class Follow(AsyncIterator[Any]):
         info = await core.info(name, channel=channel)
         if info is None:
             raise UnknownStream(name)
-        page: list[Record] = []
-        pending: list[Any] = []
         with in_time():
-            await self._find_position(info, page, pending)
-        has_all = self._after is not None and self.position == info.last and not pending
+            page = await self._find_position(info)
+        has_all = self._after is not None and self._position == info.last and self._missed is None
         if info.end is not None and has_all:
             return self._started(204, {"Stream-State": end_state(info.end)[0]})
         window = self._history or WINDOW
         tail = await core.hold_for_reader(name, info, channel, window)
-        if self._encodes and (opening := self._format.opening(self.position)) is not None:
-            pending.append(opening)
-        self._reader = Reader(
-            core,
-            tail,
-            self.position,
-            page,
-            pending,
-            format_=self._format,
-            encodes=self._encodes,
-            window=window,
-            on_slow=self._on_slow,
-        )
+        self._reader = Reader(core, tail, self._position, page, window, self._on_slow)
+        self._reader.use_format(self._format, self._encodes, self._news())
         return self._started(None, {"Stream-After": self.position})
 
     def _started(self, status: int | None, headers: dict[str, str]) -> ResponseStart:
         self._start = ResponseStart(status, headers)
         return self._start
 
-    async def _find_position(self, info: Info, page: list[Record], pending: list[Any]) -> None:
-        """Set where to begin; adds what was read, and the news of a gap."""
+    async def _find_position(self, info: Info) -> list[Record]:
+        """Set where to begin, and whether items before that are missing; what was read for it."""
         after, window = self._after, self._history
         if self._is_channel and not window and after is not None:
             # Those who come back find what a reader may be behind; others begin with what comes.
@@ -149,17 +158,16 @@ class Follow(AsyncIterator[Any]):
         place = Place(self._core, self._name, self._is_channel, window, self._max_age)
         if after is None or after == "now":
             self._position = info.last if after else await place.oldest(info)
-            return
+            return []
         try:
-            self._position, found = await place.after(info, after, self._skip)
+            self._position, page = await place.after(info, after, self._skip)
         except Gone:
-            can_tell = self._format.has_events or not self._encodes
-            if self._gap != "event" or not can_tell:
+            if self._gap != "event" or not self._can_tell_gaps:
                 raise StreamGap(after) from None
+            self._missed = after
             self._position = await place.oldest(info)
-            pending.append(self._format.gap(after, self._position))
-        else:
-            page += found
+            return []
+        return page
 
     # the items
 

@@ -56,10 +56,6 @@ class Reader:
         tail: Tail,
         position: str,
         page: list[Record],
-        pending: list[Any],
-        *,
-        format_: RecordFormat,
-        encodes: bool,
         window: int,
         on_slow: OnSlow,
     ) -> None:
@@ -67,8 +63,6 @@ class Reader:
         self.tail = tail
         # The id of the last item that was given, or the one after which the reader began.
         self.position = position
-        # What comes before the records: an opening, the news of a gap.
-        self._pending = pending
         # The newest last.
         self._page = page[::-1]
         self._page_size = PAGE
@@ -78,12 +72,16 @@ class Reader:
         self._granted = 0
         # Whether it takes chunks that others take, too.
         self.flows = False
-        self._format = format_
-        self._encodes = encodes
         # How far behind a reader of a channel may be.
         self._window = window
         self._on_slow: OnSlow = on_slow
         self._signal = loop.make_signal()
+
+    def use_format(self, format_: RecordFormat, encodes: bool, news: list[Any]) -> None:
+        """Give records in this format, as bytes if it `encodes`, and before them the news."""
+        self._format = format_
+        self._encodes = encodes
+        self._pending = news
 
     def take(self) -> Any:
         """The next chunk, or item; None if it has to be waited for.

@@ -10,6 +10,7 @@ import pytest
 
 from streamkit import (
     JSONArrayStreamingResponse,
+    JSONLinesStreamingResponse,
     PlainTextStreamingResponse,
     ServerSentEvent,
     SSEStreamingResponse,
@@ -345,6 +346,27 @@ async def test_a_gap_is_a_410_or_an_event(log: Log) -> None:
         told = events((await h.get("/gaps/run", last_event_id="nonsense")).body)
         assert [event.get("event") for event in told] == ["gap", None, None]
         assert json.loads(told[0]["data"]) == {"after": "nonsense"}
+
+
+async def test_content_may_be_opened_before_its_response_is_made(log: Log) -> None:
+    async with running(log) as h:
+
+        @h.app.get("/opened")
+        async def opened(after: str, lines: bool = False) -> Any:
+            content = h.live.follow("run", after, gap="event")
+            await content.open()
+            return (JSONLinesStreamingResponse if lines else SSEStreamingResponse)(content)
+
+        await h.done(1, 2)
+        known = ids((await h.get("/streams/run")).body)
+        assert (await h.get(f"/opened?after={known[1]}")).body == (
+            await h.get("/streams/run", last_event_id=known[1])
+        ).body
+        told = events((await h.get("/opened?after=x")).body)
+        assert [event.get("event") for event in told] == ["gap", None, None, None]
+        # Lines can't tell of a gap.
+        assert (await h.get(f"/opened?after={known[1]}&lines=1")).body == b"2\n"
+        assert (await h.get("/opened?after=x&lines=1")).status == 410
 
 
 async def test_a_cursor_of_an_earlier_run_of_that_name_is_a_gap(log: Log) -> None:

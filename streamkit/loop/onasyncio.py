@@ -1,0 +1,162 @@
+"""Signals and tasks on asyncio and uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
+from contextvars import Context, copy_context
+from types import coroutine
+from typing import Any, TypeVar
+
+__all__ = ["Signal", "Task", "call_soon", "rest_of"]
+
+T = TypeVar("T")
+Function = Callable[[], Coroutine[Any, Any, None]]
+
+# Seconds by which a loop's clock counts: uvloop rounds to them, and wakes up that much early.
+RESOLUTION = 0.001
+
+
+class Signal:
+    """A future for each wait, and one timer for all of them.
+
+    Thousands of streams that each wait for the next item a second are the common crowd: every
+    object that lives as long as such a wait is the garbage collector's to look at.
+    """
+
+    __slots__ = ("_due", "_is_set", "_loop", "_timer", "_waiter")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[bool] | None = None
+        self._is_set = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
+
+    def set(self) -> None:
+        self._is_set = not self._wake(True)
+
+    def set_threadsafe(self) -> None:
+        # Once the loop is closed, which a thread can outlive, nobody waits any more.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.set)
+
+    def wait(self, timeout: float | None = None) -> Awaitable[bool]:
+        waiter = self._waiter = self._loop.create_future()
+        if self._is_set:
+            self._is_set = False
+            waiter.set_result(True)
+            return waiter
+        self._due = math.inf if timeout is None else self._loop.time() + timeout
+        if self._timer is not None and self._timer.when() > self._due:
+            self.rest()
+        if self._timer is None and timeout is not None:
+            self._timer = self._loop.call_at(self._due, self._ring)
+        return waiter
+
+    def rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._due == math.inf or self._waiter is None:
+            return
+        # It was set for an earlier wait, and is due later now.
+        if self._loop.time() < self._due - RESOLUTION:
+            self._timer = self._loop.call_at(self._due, self._ring)
+        else:
+            self._wake(False)
+
+    def _wake(self, was_set: bool) -> bool:
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            return False
+        waiter.set_result(was_set)
+        return True
+
+
+# The loop itself keeps only weak references to its tasks.
+_tasks: set[asyncio.Task[None]] = set()
+
+
+class Task:
+    __slots__ = ("_began", "_cleanup", "_context", "_function", "_loop", "_task")
+
+    def __init__(self, function: Function, cleanup: Function | None) -> None:
+        self._function = function
+        self._cleanup = cleanup
+        self._began = False
+        self._start()
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+    kill = cancel
+
+    @property
+    def can_step(self) -> bool:
+        return self._context is not None
+
+    def step(self, stepped: Coroutine[Any, Any, Any]) -> Any:
+        assert self._context is not None
+        # What asyncio has for loops and tasks of other makes: "Extending asyncio".
+        asyncio.tasks._enter_task(self._loop, self._task)
+        try:
+            return self._context.run(stepped.send, None)
+        finally:
+            asyncio.tasks._leave_task(self._loop, self._task)
+
+    def _start(self) -> None:
+        self._loop = running = asyncio.get_running_loop()
+        self._context: Context | None = None
+        if running.get_task_factory() is None:
+            self._context = copy_context()
+            self._task = running.create_task(self._run(), context=self._context)
+        else:
+            # It may know nothing of contexts.
+            self._task = running.create_task(self._run())
+        _tasks.add(self._task)
+        self._task.add_done_callback(self._ended)
+
+    async def _run(self) -> None:
+        self._began = True
+        await self._function()
+        # asyncio cancels a task at its very next step: no cancellation can come late here.
+        if self._cleanup is not None:
+            await self._cleanup()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        _tasks.discard(task)
+        if not self._began and not task.get_loop().is_closed():
+            # A loop that shuts down cancels tasks before their first step, too late to clean up.
+            self._start()
+
+
+@coroutine
+def rest_of(stepped: Coroutine[Any, Any, T], trap: Any) -> Generator[Any, Any, T]:
+    """The rest of a coroutine of which a step gave `trap`; await it in the task it belongs to."""
+    while True:
+        try:
+            argument = yield trap
+        except GeneratorExit:
+            stepped.close()
+            raise
+        except BaseException as exc:
+            step: Callable[[Any], Any] = stepped.throw
+            argument = exc
+        else:
+            step = stepped.send
+        try:
+            trap = step(argument)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+def call_soon(function: Callable[[], object]) -> None:
+    """Call a function on the loop, in no task."""
+    asyncio.get_running_loop().call_soon(function)
