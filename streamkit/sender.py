@@ -72,7 +72,7 @@ class Sender:
         self._is_plain = False
         # The content's task, for `push`; and a `send` that it is to finish.
         self.task: loop.Task | None = None
-        self._begun: tuple[Coroutine[Any, Any, None], Any] | None = None
+        self._begun: Coroutine[Any, Any, None] | None = None
 
     async def send_all(self, body: Body) -> None:
         """Send all that the body gives, unless the app shuts down; raises its error."""
@@ -85,7 +85,7 @@ class Sender:
             await self._send_until_end(body)
         finally:
             if self._begun is not None:
-                self._begun[0].close()
+                self._begun.close()
 
     async def _send_until_end(self, body: Body) -> None:
         writer = self.writer
@@ -94,7 +94,7 @@ class Sender:
             chunks = await body.ready()
             self.waits = False
             if self._begun is not None:
-                await self._finish_push()
+                await self._finish_push(self._begun)
             if self._is_plain and len(chunks) == 1 and not body.finished:
                 # The way of an item that comes alone: the fewest steps.
                 await writer.send_body(chunks[0])
@@ -117,26 +117,15 @@ class Sender:
         if not (self.waits and self._is_plain) or (chunk := take()) is None:
             return False
         assert self.task is not None
-        writer = self.writer
-        sending = writer.send_body(chunk)
-        try:
-            trap = self.task.step(sending)
-        except StopIteration:
-            self.items += 1
-            self.last_item = writer.last_sent
-            return True
-        except BaseException as exc:
-            sending.close()
-            sending, trap = _fail(exc), None
-        self.waits = False
-        self._begun = sending, trap
-        return False
-
-    async def _finish_push(self) -> None:
-        assert self._begun is not None
-        begun, self._begun = self._begun, None
-        await loop.rest_of(*begun)
+        self._begun = self.writer.begin_body(chunk, self.task.step)
         self.items += 1
+        self.last_item = self.writer.last_sent
+        self.waits = self._begun is None
+        return self.waits
+
+    async def _finish_push(self, begun: Awaitable[None]) -> None:
+        self._begun = None
+        await begun
         self.last_item = self.writer.last_sent
 
     async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
@@ -234,7 +223,3 @@ class Sender:
         """Wait until nothing is sent between two items any more."""
         if self._aside is not None:
             await self._aside.wait()
-
-
-async def _fail(error: BaseException) -> None:
-    raise error

@@ -79,6 +79,8 @@ class Signal:
         return True
 
 
+# What asyncio has for loops and tasks of other makes: "Extending asyncio".
+_enter, _leave = asyncio.tasks._enter_task, asyncio.tasks._leave_task
 # The loop itself keeps only weak references to its tasks.
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -103,12 +105,11 @@ class Task:
 
     def step(self, stepped: Coroutine[Any, Any, Any]) -> Any:
         assert self._context is not None
-        # What asyncio has for loops and tasks of other makes: "Extending asyncio".
-        asyncio.tasks._enter_task(self._loop, self._task)
+        _enter(self._loop, self._task)
         try:
             return self._context.run(stepped.send, None)
         finally:
-            asyncio.tasks._leave_task(self._loop, self._task)
+            _leave(self._loop, self._task)
 
     def _start(self) -> None:
         self._loop = running = asyncio.get_running_loop()
