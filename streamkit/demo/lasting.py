@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from itertools import count
 
 import anyio
@@ -22,7 +22,7 @@ numbers = live.channel("counter", history=1)
 added = count(1)
 
 
-async def say(words: list[str]) -> AsyncIterator[str]:
+async def say(words: Iterable[str]) -> AsyncIterator[str]:
     for word in words:
         yield f"{word} "
         await anyio.sleep(1 / 5)
