@@ -16,9 +16,9 @@ import anyio
 import pytest
 
 from streamkit.testing import FetchedResponse, check_source, fetch, stream
-from tests.documentation import example, get, run_example
+from tests.documentation import example, get, run_example, skip_without_what_it_needs
 from tests.server import wait_for
-from tests.upstream import OBJECT, object_store
+from tests.upstream import OBJECT, object_store, servers_for
 
 pytest.importorskip("fastapi")
 
@@ -243,6 +243,47 @@ def test_rows_of_sqlalchemy_are_exported_in_both_formats(app: Any) -> None:
 @example("sqlalchemy_sync")
 def test_rows_of_sqlalchemys_sync_engine_are_exported(app: Any) -> None:
     assert get(app, "/orders.csv").body.decode() == 'id,customer,total\r\n1,"Öl, AG",2.5\r\n'
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_rows_of_postgresql_are_exported_and_a_client_that_leaves_ends_the_query(
+    driver: str,
+) -> None:
+    program = Path(__file__).parents[1] / "docs" / "examples" / f"{driver}_rows.py"
+    skip_without_what_it_needs(program.read_text(encoding="utf-8"))
+    with servers_for(program.read_text(encoding="utf-8")):
+        app = run_example(f"{driver}_rows")["app"]
+        first = b"id,customer,total\r\n1,customer 1,0.01\r\n"
+        paths = {"/orders.csv": first}
+        if driver == "psycopg":
+            paths["/orders.jsonl"] = b'{"id":1,"customer":"customer 1","total":0.01}\n'
+
+        async def main() -> None:
+            async with app.router.lifespan_context(app):
+                for path, begin in paths.items():
+                    whole = await fetch(app, path)
+                    assert whole.body.startswith(begin)
+                    assert b"20000" in whole.body.splitlines()[-1]
+                    async with stream(app, path) as leaving:
+                        await anext(leaving)
+                        await leaving.disconnect()
+                        with anyio.fail_after(10):
+                            await leaving.wait_closed()
+
+        anyio.run(main)
+
+
+@example("session_depends")
+def test_a_session_of_depends_is_open_until_the_last_row_was_sent(
+    app: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert get(app, "/orders.csv").body.decode() == 'id,customer,total\r\n1,"Öl, AG",2.5\r\n'
+
+    assert capsys.readouterr().out.splitlines() == [
+        "the session is open",
+        "all rows are sent",
+        "the session is closed",
+    ]
 
 
 # uploads
