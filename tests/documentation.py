@@ -140,7 +140,7 @@ def paths(app: Any) -> list[str]:
         path
         for path, ways in found
         # A job has to be started first.
-        if "get" in ways and path not in NEED_MORE and "{job}" not in path
+        if "get" in ways and not path.endswith(NEED_MORE) and "{job}" not in path
     ]
     return [re.sub(r"{(\w+)(?::\w+)?}", argument, path) for path in asked]
 

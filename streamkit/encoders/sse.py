@@ -191,6 +191,10 @@ class SSEEncoder:
             item = item()
         return _keep_alive(item, self._untyped, self._relay)
 
+    def expect_ids(self) -> None:
+        """Take it that events with ids are sent, which were encoded elsewhere."""
+        self._relay.id_sent = True
+
     def error(self, exc_type: str, detail: str | None) -> bytes:
         """An event of type `error`; its data is `{"error": {"type", "message", "detail"}}`."""
         return b"event: error\ndata: " + error_object(exc_type, detail) + b"\n\n"
