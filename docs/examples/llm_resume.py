@@ -19,7 +19,7 @@ class CompletionRequest(BaseModel):
 
 @app.post("/v1/chat/completions")
 async def complete(request: CompletionRequest):
-    # The model stops when nobody has read its answer for 30 seconds.
+    # The model stops when its answer was without a reader for 30 seconds.
     run = await live.start(events(request), linger=30)
     return SSEStreamingResponse(without_ids(run), headers=run.headers)
 
