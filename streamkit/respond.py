@@ -58,7 +58,7 @@ async def _send(response: Sendable, scope: Scope, receive: Receive, send: Send) 
         transfer, inline = stream_transfer(response, scope, send, writer), None
     if observing.observers:
         media_type = next((v for n, v in response.raw_headers if n == b"content-type"), b"")
-        transfer.observation = observing.observe_response(scope, media_type.decode() or None)
+        transfer.sender.observation = observing.observe_response(scope, media_type.decode() or None)
     register(transfer)
     observing.register(transfer)
     try:
@@ -74,10 +74,10 @@ async def _send(response: Sendable, scope: Scope, receive: Receive, send: Send) 
         observing.forget(transfer)
         outcome = transfer.outcome
         await _tell(response, outcome)
-        if transfer.observation is not None:
-            transfer.observation.ended(outcome)
-        await transfer.show_failure()
-    raised = cancellation or transfer.raised()
+        if transfer.sender.observation is not None:
+            transfer.sender.observation.ended(outcome)
+        await transfer.ending.show()
+    raised = cancellation or transfer.ending.raised()
     if raised is not None:
         raise raised
 

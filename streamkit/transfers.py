@@ -22,10 +22,12 @@ from streamkit.encoders.text import TextEncoder
 from streamkit.http.accept_encoding import add_vary, code_headers
 from streamkit.http.plan import Plan, plan
 from streamkit.http.ranges import Span
-from streamkit.serve import Frames, Limits, Transfer
+from streamkit.sender import Frames
+from streamkit.serve import Transfer
 from streamkit.sources import ByteSource, PathSource, SourceInfo
 from streamkit.start import ResponseStart, merge_headers
 from streamkit.threads import run_in_stream_thread
+from streamkit.watch import Limits
 
 if TYPE_CHECKING:
     from streamkit.sendable import Sendable
@@ -103,7 +105,7 @@ def _compress(response: Sendable, scope: Scope, transfer: Transfer) -> None:
         media_type=response.media_type,
     )
     if coding is not None:
-        transfer.coder = make_coder(coding)
+        transfer.sender.coder = make_coder(coding)
 
 
 def _body_and_coding(response: Sendable) -> tuple[Body, Coding]:
