@@ -1,4 +1,4 @@
-"""What asyncio and trio do differently: a task of its own, a signal, one turn of the loop.
+"""What asyncio and trio do differently: a separate task, a signal, one turn of the loop.
 
 anyio is the common ground elsewhere. It is not enough here for two reasons: a content's cleanup
 has to outlive the cancellation of whoever asked for it, and a signal is set once for each batch,

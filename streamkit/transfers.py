@@ -115,7 +115,7 @@ def _body_and_coding(response: Sendable) -> tuple[Body, Coding]:
         return body_of(looked_at), coding_of(TextEncoder(), response._max_buffer)
     coding = coding_of(response._encoder, response._max_buffer)
     if callable(getattr(response._opened, "use_encoder", None)):
-        # The content encodes; what is left to the encoder is the end of the body.
+        # The content encodes; only the end of the body is left to the encoder.
         coding = Coding(finish=coding.finish, max_buffer=coding.max_buffer)
     return body_of(response._opened), coding
 
@@ -133,7 +133,7 @@ def _begin(writer: Writer, start: ResponseStart) -> None:
 
 
 async def _close_each(*owned: Any) -> None:
-    """Close all of them, whatever one raises; then raise that."""
+    """Close all of them, also after one raises; then raise its error."""
     error: BaseException | None = None
     for each in dict.fromkeys(owned):
         try:

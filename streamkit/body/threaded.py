@@ -218,11 +218,11 @@ class WrittenBody(ThreadedBody):
         if not self.queue.stopped:
             self.queue.fill(iter((chunk,)), self._pace, self._wait_for_room)
         if self.queue.stopped:
-            raise StreamStopped("nobody reads what is written here any more")
+            raise StreamStopped("the reader of this file has left")
 
 
 def _comes_of_stop(error: BaseException) -> bool:
-    """Whether a stop caused an exception: libraries wrap `StreamStopped` in errors of theirs."""
+    """Whether a stop caused an exception: libraries wrap `StreamStopped` in their errors."""
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:
