@@ -49,6 +49,28 @@ def test_other_libraries_read_back_what_was_written(app: Any) -> None:
         badge.load()
 
 
+@example("excel_rows")
+def test_rows_become_a_workbook_and_a_client_that_leaves_is_no_failure(
+    app: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    pandas = pytest.importorskip("pandas")
+
+    table = pandas.read_excel(io.BytesIO(get(app, "/orders.xlsx").body))
+
+    assert list(table.columns) == ["id", "customer", "total"]
+    assert len(table) == 1000
+
+    async def leave() -> None:
+        async with stream(app, "/orders.xlsx") as client:
+            await anext(client)
+            await client.disconnect()
+            await client.wait_closed()
+            assert client.error is None
+
+    anyio.run(leave)
+    assert not caplog.records
+
+
 # jobs
 
 
