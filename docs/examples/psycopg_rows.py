@@ -21,9 +21,11 @@ def as_csv():
 
 
 def rows(count: int):
-    connecting = psycopg.connect(DATABASE, row_factory=dict_row)
-    # A cursor with a name is kept by the server; without one, all rows are fetched first.
-    with connecting as connection, connection.cursor("export") as cursor:
+    with (
+        psycopg.connect(DATABASE) as connection,
+        # A cursor with a name is kept by the server; without one, all rows are fetched first.
+        connection.cursor("export", row_factory=dict_row) as cursor,
+    ):
         cursor.itersize = 1000
         yield from cursor.execute(QUERY, [count])
 
@@ -34,9 +36,10 @@ async def as_json_lines():
 
 
 async def async_rows(count: int):
-    connecting = psycopg.AsyncConnection.connect(DATABASE, row_factory=dict_row)
-    async with await connecting as connection, connection.cursor("export") as cursor:
+    async with (
+        await psycopg.AsyncConnection.connect(DATABASE) as connection,
+        connection.cursor("export", row_factory=dict_row) as cursor,
+    ):
         cursor.itersize = 1000
-        await cursor.execute(QUERY, [count])
-        async for row in cursor:
+        async for row in await cursor.execute(QUERY, [count]):
             yield row
