@@ -86,6 +86,19 @@ class Ending:
             items,
         )
 
+    async def end_unstarted(self) -> None:
+        """A response that ends before its start still has one, or relays above it fail."""
+        if self._writer.started or self.reason not in ("disconnect", "cancelled"):
+            return
+        if self.reason == "cancelled":
+            if isinstance(self.error, GraceExceeded):
+                return
+            self._writer.status = 503
+        try:
+            await self._writer.end_empty()
+        except Exception:
+            logger.debug("nobody took the end of a response", exc_info=True)
+
     async def show(self) -> None:
         """Make it visible on the wire that the body is not whole."""
         reason, writer = self.reason, self._writer

@@ -1,35 +1,33 @@
 """One response on its way to its client, and who does what.
 
 Two tasks serve a stream. The request's own task listens for the disconnect. The content's task
-opens the content and sends it (`Sender`): on asyncio it drives an async content by hand. Whatever
-ends the response, the content's task closes the content; then `on_close` is told; then a failure
-is made visible on the wire, and raised (`Ending`). All limits of time are kept by one timer
-(`Watch`).
+(`ContentTask`) opens the content and sends it (`Sender`): on asyncio it drives an async content by
+hand. Whatever ends the response, the content's task closes the content; then `on_close` is told;
+then a failure is made visible on the wire, and raised (`Ending`). All limits of time are kept by
+one timer (`Watch`).
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import anyio
-from starlette.types import Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from streamkit import loop
 from streamkit.asgi.connection import Connection, connection_of
-from streamkit.asgi.listen import Inbox
+from streamkit.asgi.listen import inbox_of, share_body
 from streamkit.asgi.writer import ClientLeft, State, Writer
 from streamkit.body.base import Body, Coding
-from streamkit.ending import Ending, failure
-from streamkit.errors import ClientTooSlow, GraceExceeded
-from streamkit.observing import Progress, Waiting
+from streamkit.content import ContentTask
+from streamkit.ending import Ending
+from streamkit.errors import GraceExceeded
+from streamkit.observing import Observation, Progress, Waiting
 from streamkit.outcome import Reason, StreamOutcome
 from streamkit.sender import Frames, Sender
 from streamkit.watch import Limits, Watch
 
 __all__ = ["Transfer"]
-
-logger = logging.getLogger("streamkit")
 
 
 class Transfer:
@@ -43,77 +41,53 @@ class Transfer:
         coding: Coding,
         limits: Limits,
         frames: Frames,
+        content: object,
         open_body: Callable[[], Awaitable[Body | None]],
-        close: Callable[[], Awaitable[None]],
+        owned: Sequence[Any],
     ) -> None:
         self.scope = scope
         self.writer = writer
         self.ending = Ending(scope, send, writer)
         self.sender = Sender(writer, frames)
         self._watch = Watch(self, self.ending, self.sender, limits)
-        self._late = limits.first_chunk_timeout == 0
-        self._coding = coding
-        self._open_body = open_body
-        self._close = close
-        self._body: Body | None = None
-        self._task: loop.Task | None = None
-        # Whether a cancellation of the content's task would reach the content.
-        self._cancellable = False
-        # Whether the content is open, and whether the request's own task has had its turn.
-        self._opened = self._attended = False
-        self._served = self._closed = self._killed = False
-        self._closed_event: anyio.Event | None = None
-        self._listening: anyio.CancelScope | None = None
+        late = limits.first_chunk_timeout == 0
+        self._task = ContentTask(
+            self.sender, self.ending, self._watch, coding, open_body, owned, late=late
+        )
+        # What may hold the request, whose body it is going to read.
+        self._content = content
+
+    def observe(self, observation: Observation) -> None:
+        """Tell an observer how it goes."""
+        self.sender.observation = observation
 
     # in the request's own task
 
-    async def run(self, inbox: Inbox | None) -> BaseException | None:
+    async def run(self, receive: Receive) -> BaseException | None:
         """Send it all, listening meanwhile; returns the cancellation of this task, if any."""
-        self._task = loop.spawn(self._serve_to_end, self._close_all)
+        inbox = inbox_of(self.scope, receive) if self.scope["type"] == "http" else None
+        if inbox is not None:
+            share_body(self._content, inbox)
         cancellation: BaseException | None = None
+        task = self._task
+
+        def cancelled(exc: BaseException) -> None:
+            nonlocal cancellation
+            cancellation = exc
+            self.end("cancelled", exc)
+
         try:
-            # The turn in which a short stream that never waits comes to its end.
-            await loop.checkpoint()
-            self._attended = True
-            if self._opened and not self._served:
-                self._watch.begin()
-            if not self._served and inbox is not None:
-                with anyio.CancelScope() as self._listening:
+            await task.start()
+            if inbox is not None and not task.served:
+                with anyio.CancelScope() as task.listening:
                     if await inbox.listen():
                         self._client_left()
                     else:
                         await anyio.sleep_forever()
         except anyio.get_cancelled_exc_class() as exc:
-            cancellation = exc
-            self.end("cancelled", exc)
-        if not self._closed:
-            cancellation = await self._wait_closed() or cancellation
-        return cancellation
-
-    async def run_inline(self, body: Body) -> BaseException | None:
-        """Send a body that is there as a whole, in this task."""
-        self._body = body
-        cancellation: BaseException | None = None
-        try:
-            await self._serve()
-        except anyio.get_cancelled_exc_class() as exc:
-            self.end("cancelled", exc)
-            cancellation = exc
-        with anyio.CancelScope(shield=True):
-            await self._close_all()
-        return cancellation
-
-    async def _wait_closed(self) -> BaseException | None:
-        """Wait until the content is closed; no cancellation cuts that short."""
-        cancellation: BaseException | None = None
-        self._closed_event = anyio.Event()
-        with anyio.CancelScope(shield=True):
-            while not self._closed:
-                try:
-                    await self._closed_event.wait()
-                except anyio.get_cancelled_exc_class() as exc:
-                    cancellation = exc
-                    self.end("cancelled", exc)
+            cancelled(exc)
+        if not task.closed:
+            await task.wait_closed(cancelled)
         return cancellation
 
     def _client_left(self) -> None:
@@ -123,10 +97,12 @@ class Transfer:
         else:
             self.end("disconnect", None)
 
+    # how it goes
+
     @property
     def outcome(self) -> StreamOutcome:
         """How it ended."""
-        sender, body = self.sender, self._body
+        sender, body = self.sender, self._task.body
         first = sender.first_chunk_at
         return self.ending.outcome(
             None if body is None else body.error,
@@ -147,133 +123,23 @@ class Transfer:
         )
 
     def _waiting(self) -> Waiting:
-        if getattr(self._body, "waits_for_thread", False):
+        body = self._task.body
+        if getattr(body, "waits_for_thread", False):
             return "thread"
-        return "content" if self.sender.waits or self._body is None else "client"
+        return "content" if self.sender.waits or body is None else "client"
 
     @property
     def connection(self) -> Connection | None:
         """The addresses of its client and its server."""
         return connection_of(self.scope)
 
-    # in the content's task
-
-    async def _serve_to_end(self) -> None:
-        self._cancellable = True
-        try:
-            await self._serve()
-        finally:
-            self._cancellable = False
-
-    async def _serve(self) -> None:
-        try:
-            body = self._body if self._body is not None else await self._open()
-            if body is None or self.ending.reason is not None:
-                return
-            if self._late:
-                await self._start_late()
-            await self.sender.send_all(body)
-            if self.sender.shuts_down and not self.writer.complete:
-                await self._say_farewell()
-        except ClientLeft as exc:
-            self.end("disconnect", exc.__cause__, cancel=False)
-        except ClientTooSlow as exc:
-            self.end("timeout", exc, cancel=False)
-        except BaseException as exc:
-            if self._task is None and isinstance(exc, anyio.get_cancelled_exc_class()):
-                # Sent in the request's own task: that is what was cancelled, not the content.
-                raise
-            self.end("error", failure(exc), cancel=False)
-            if isinstance(exc, GeneratorExit) and not loop.on_loop():
-                raise
-
-    async def _open(self) -> Body | None:
-        """Open the content in its own time, and start its body."""
-        if self.ending.reason is not None:
-            return None
-        body = self._body = await self._open_body()
-        if body is not None and self.ending.reason is None:
-            self._opened = True
-            if self._attended:
-                self._watch.begin()
-            body.start(self._coding)
-        return body
-
-    async def _start_late(self) -> None:
-        await self.sender.start_late()
-        if self.writer.complete:
-            # HEAD: the content is not needed any further.
-            self.stop()
-
-    async def _say_farewell(self) -> None:
-        if self.sender.frames.between() and self.ending.reason is None:
-            self.ending.decide("cancelled", None)
-            await self.sender.say_farewell()
-            self.stop()
-
-    async def _close_all(self) -> None:
-        """Close the content, and end a response that has not started."""
-        self._served = True
-        self.sender.waits = False
-        if self._listening is not None:
-            self._listening.cancel()
-        await self.sender.wait_aside()
-        body = self._body
-        if body is not None and body.finished:
-            self._watch.cancel()
-        else:
-            self._watch.cleanup_begins()
-        try:
-            if body is not None:
-                self.writer.shield = None
-                await body.aclose()
-            await self._close()
-        except BaseException as exc:
-            if not self._killed:
-                self.ending.error = self.ending.error or exc
-                if isinstance(exc, GeneratorExit) and not loop.on_loop():
-                    self._set_closed()
-                    raise
-        await self._end_unstarted()
-        self._set_closed()
-
-    async def _end_unstarted(self) -> None:
-        """A response that ends before its start still has one, or relays above it fail."""
-        reason = self.ending.reason
-        if self.writer.started or reason not in ("disconnect", "cancelled"):
-            return
-        if reason == "cancelled":
-            if isinstance(self.ending.error, GraceExceeded):
-                return
-            self.writer.status = 503
-        try:
-            await self.writer.end_empty()
-        except Exception:
-            logger.debug("nobody took the end of a response", exc_info=True)
-
-    def _set_closed(self) -> None:
-        self._closed = True
-        self._watch.end()
-        if self._closed_event is not None:
-            self._closed_event.set()
-
     # from anywhere on the loop
 
-    def end(self, reason: Reason, error: BaseException | None, *, cancel: bool = True) -> None:
+    def end(self, reason: Reason, error: BaseException | None) -> None:
         """End the response; the first reason stands."""
         self.ending.decide(reason, error)
         self.sender.stop()
-        if cancel:
-            self.stop()
-
-    def stop(self) -> None:
-        """Stop the content."""
-        cancel = self._body is None or self._body.stop()
-        self._watch.cleanup_begins()
-        if cancel and self._cancellable and self._task is not None:
-            # Once: the content's own cleanup, which comes next, must be left to finish.
-            self._cancellable = False
-            self._task.cancel()
+        self._task.stop()
 
     def shut_down(self) -> None:
         """The app shuts down: an event stream ends here and now, all others go on."""
@@ -281,7 +147,7 @@ class Transfer:
         if sender.frames.ends_on_shutdown and not sender.shuts_down:
             sender.shut_down()
             if sender.is_waiting and sender.frames.between():
-                sender.do_aside(self._say_farewell, self._aside_failed)
+                sender.do_aside(self._task.say_farewell, self._aside_failed)
 
     def cut(self, closing: float) -> None:
         """End at once, as by an error; the content has `closing` seconds to be closed."""
@@ -290,31 +156,24 @@ class Transfer:
 
     # by the timer
 
+    def stop(self) -> None:
+        """Stop the content, for the reason there is."""
+        self._task.stop()
+
     def start_late(self) -> None:
         """Start the response though nothing is ready."""
-        self.sender.do_aside(self._start_late, self._aside_failed)
+        self.sender.do_aside(self._task.start_late, self._aside_failed)
 
     def keep_alive(self) -> None:
         """Send that the stream still lives."""
         self.sender.do_aside(self.sender.keep_alive, self._aside_failed)
+
+    def give_up(self, allowed: float) -> bool:
+        """Cancel the cleanup; True if that was done before, and the response goes on without."""
+        return self._task.give_up(allowed)
 
     def _aside_failed(self, error: BaseException) -> None:
         if isinstance(error, ClientLeft):
             self.end("disconnect", error.__cause__)
         else:
             self.end("error", error)
-
-    def give_up(self, allowed: float) -> bool:
-        """Cancel the cleanup; True if that was done before, and the response goes on without."""
-        if self._killed:
-            logger.error("a response goes on without its content, whose cleanup can't be cancelled")
-            self._set_closed()
-            return True
-        self._killed = True
-        logger.error("the content's cleanup took more than %s seconds", allowed)
-        kill = getattr(self._body, "kill", None)
-        if kill is not None:
-            kill()
-        if self._task is not None:
-            self._task.kill()
-        return False

@@ -16,7 +16,6 @@ __all__ = [
     "Body",
     "Coding",
     "Pace",
-    "ReadyBody",
     "blame",
     "coding_of",
     "encode_first",
@@ -135,33 +134,6 @@ class Body(Protocol):
     def aclose(self) -> Awaitable[None]:
         """Stop, and return when the content is closed and the body finished."""
         ...
-
-
-class ReadyBody:
-    """A body that is there as a whole: nothing is waited for, and nothing left to close."""
-
-    finished = True
-    error: BaseException | None = None
-
-    def __init__(self, chunks: list[bytes]) -> None:
-        self._chunks = chunks
-
-    def start(self, coding: Coding) -> None:
-        pass
-
-    async def ready(self) -> list[Any]:
-        chunks, self._chunks = self._chunks, []
-        return chunks
-
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        return sending
-
-    def stop(self) -> bool:
-        self._chunks = []
-        return True
-
-    async def aclose(self) -> None:
-        self._chunks = []
 
 
 class Pace:
