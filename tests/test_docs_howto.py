@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,23 @@ def test_a_session_of_depends_is_open_until_the_last_row_was_sent(
         "all rows are sent",
         "the session is closed",
     ]
+
+
+# status and headers
+
+
+@example("response_start")
+def test_the_count_of_rows_is_in_the_headers_and_no_rows_are_a_204(app: Any) -> None:
+    full = get(app, "/orders.csv")
+    with sqlite3.connect("shop.db") as shop:
+        shop.execute("DELETE FROM orders")
+    shop.close()
+    empty = get(app, "/orders.csv")
+
+    assert (full.status, full.headers["x-total-count"]) == (200, "1")
+    assert full.headers["content-disposition"] == 'attachment; filename="orders-1.csv"'
+    assert full.body.decode() == 'id,customer,total\r\n1,"Öl, AG",2.5\r\n'
+    assert (empty.status, empty.body) == (204, b"")
 
 
 # uploads
