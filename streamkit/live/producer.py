@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from streamkit import loop
-from streamkit.adapters import async_file_chunks, file_chunks, is_async_file
+from streamkit.adapters.files import async_file_chunks, file_chunks, is_async_file
 from streamkit.closing import close_async
 from streamkit.iterate import iterate_in_threadpool
 from streamkit.live.errors import LogUnavailable, RunEnded
