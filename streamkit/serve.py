@@ -24,6 +24,7 @@ from starlette.types import Scope, Send
 from streamkit import loop
 from streamkit.asgi.connection import Connection, connection_of, drop
 from streamkit.asgi.listen import Inbox
+from streamkit.asgi.listeners import Address, address_of
 from streamkit.asgi.truncate import truncate
 from streamkit.asgi.writer import ClientLeft, State, Writer
 from streamkit.body.base import Body, Coding
@@ -138,6 +139,7 @@ class Transfer:
         self._closed_event: anyio.Event | None = None
         self._listening: anyio.CancelScope | None = None
         self.connection: Connection | None = connection_of(scope)
+        self.server: Address | None = address_of(scope)
 
     # in the request's own task
 
