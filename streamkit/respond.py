@@ -67,7 +67,7 @@ async def _send(response: Sendable, scope: Scope, receive: Receive, send: Send) 
         else:
             inbox = inbox_of(scope, receive) if scope["type"] == "http" else None
             if inbox is not None:
-                share_body(opened, inbox)
+                share_body(opened, scope, receive, inbox)
             cancellation = await transfer.run(inbox)
     finally:
         forget(transfer)

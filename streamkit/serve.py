@@ -23,7 +23,7 @@ from starlette.types import Scope, Send
 
 from streamkit import loop
 from streamkit.asgi.connection import Connection, connection_of, drop
-from streamkit.asgi.listen import Inbox
+from streamkit.asgi.listen import Inbox, UnsharedBody
 from streamkit.asgi.listeners import Address, address_of
 from streamkit.asgi.truncate import truncate
 from streamkit.asgi.writer import ClientLeft, State, Writer
@@ -162,6 +162,8 @@ class Transfer:
         except anyio.get_cancelled_exc_class() as exc:
             cancellation = exc
             self.end("cancelled", exc)
+        except UnsharedBody as exc:
+            self.end("error", exc)
         if not self._closed:
             cancellation = await self._wait_closed() or cancellation
         return cancellation
