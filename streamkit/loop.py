@@ -161,11 +161,11 @@ def run_somewhere(function: Function) -> None:
 
 
 def clock() -> Callable[[], float]:
-    """The loop's clock, in seconds."""
+    """The loop's clock, in seconds; callable from any thread."""
     if in_trio():
         import trio
 
-        return trio.current_time
+        return trio.lowlevel.current_clock().current_time
     return asyncio.get_running_loop().time
 
 

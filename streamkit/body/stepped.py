@@ -19,13 +19,21 @@ from collections.abc import (
     Callable,
     Coroutine,
     Generator,
-    Iterator,
 )
 from time import monotonic
 from types import coroutine
 from typing import Any, TypeVar
 
-from streamkit.body.base import END, ITEM_WEIGHT, LOOP_SLICE, Coding, Pace, blame, encode_first
+from streamkit.body.base import (
+    END,
+    FIRST_CHECK,
+    ITEM_WEIGHT,
+    LOOP_SLICE,
+    Coding,
+    Pace,
+    blame,
+    encode_first,
+)
 from streamkit.body.following import async_followed, cancel_at_yield
 from streamkit.closing import close_async
 
@@ -42,17 +50,6 @@ class _Mark:
 PAUSED = _Mark()
 # Nothing was yielded yet.
 NEW = _Mark()
-
-
-class _Done:
-    """What is awaited in place of what is done already."""
-
-    def __await__(self) -> Iterator[None]:
-        return NOTHING_LEFT
-
-
-NOTHING_LEFT: Iterator[None] = iter(())
-DONE: Any = _Done()
 
 
 class _CancelledAtYield(BaseException):
@@ -116,7 +113,7 @@ class SteppedBody:
                     self._trap = self._throw(exc)
                 else:
                     pace = self._pace
-                    pace.allowed, pace.until = 1, 0.0
+                    pace.allowed, pace.until = FIRST_CHECK, 0.0
                     try:
                         self._trap = self._driving.send(argument)
                     except StopIteration:
@@ -187,8 +184,8 @@ class SteppedBody:
             self.finished = True
             return NEW
 
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T | None]:
-        """Run a `send`; a cancellation meanwhile is the content's, unless `stop` asked for it.
+    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
+        """Begin a `send`; a cancellation meanwhile is the content's, unless `stop` asked for it.
 
         A scope that the content holds around its `yield` (`asyncio.timeout`, a task group)
         cancels this task, which waits for the client just then. The task waits for a future of
@@ -197,16 +194,13 @@ class SteppedBody:
         try:
             trap = sending.send(None)
         except StopIteration:
-            # Nothing was waited for, as nearly always.
-            done: Awaitable[T | None] = DONE
-            return done
-        finishing: Awaitable[T | None] = self._finish_sending(sending, trap)
+            # Nothing is waited for, as nearly always.
+            return None
+        finishing: Awaitable[T] = self._finish_sending(sending, trap)
         return finishing
 
     @coroutine
-    def _finish_sending(
-        self, sending: Coroutine[Any, Any, T], trap: Any
-    ) -> Generator[Any, Any, T | None]:
+    def _finish_sending(self, sending: Coroutine[Any, Any, T], trap: Any) -> Generator[Any, Any, T]:
         while True:
             step: Callable[[Any], Any] = sending.send
             argument: Any = None
