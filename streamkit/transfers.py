@@ -213,9 +213,9 @@ def whole_transfer(
     if chunks is None:
         return None
 
-    async def close() -> None:
-        await _close_each(source, *response._displaced)
-
+    owned: list[Any] = [*response._displaced]
+    if type(source).aclose is not ByteSource.aclose:
+        owned.append(source)
     close = partial(_close_each, *owned) if owned else None
     return WholeTransfer(scope, send, writer, chunks, close, response.cleanup_timeout)
 
