@@ -16,8 +16,7 @@ import anyio
 from starlette.types import Receive, Scope, Send
 
 from streamkit import loop
-from streamkit.asgi.connection import Connection, connection_of
-from streamkit.asgi.listen import inbox_of, share_body
+from streamkit.asgi.listen import UnsharedBody, inbox_of, share_body
 from streamkit.asgi.writer import ClientLeft, State, Writer
 from streamkit.body.base import Body, Coding
 from streamkit.ending import Ending, failure
@@ -79,7 +78,7 @@ class Transfer:
         """Send it all, listening meanwhile; returns the cancellation of this task, if any."""
         inbox = inbox_of(self.scope, receive) if self.scope["type"] == "http" else None
         if inbox is not None:
-            share_body(self._content, inbox)
+            share_body(self._content, self.scope, receive, inbox)
         self._task = loop.spawn(self._serve_to_end, self._close_all)
         cancellation: BaseException | None = None
         try:
@@ -97,6 +96,8 @@ class Transfer:
         except anyio.get_cancelled_exc_class() as exc:
             cancellation = exc
             self.end("cancelled", exc)
+        except UnsharedBody as exc:
+            self.end("error", exc)
         if not self._closed:
             cancellation = await self._wait_closed() or cancellation
         return cancellation
@@ -148,11 +149,6 @@ class Transfer:
         if getattr(self._body, "waits_for_thread", False):
             return "thread"
         return "content" if self.sender.waits or self._body is None else "client"
-
-    @property
-    def connection(self) -> Connection | None:
-        """The addresses of its client and its server."""
-        return connection_of(self.scope)
 
     # in the content's task
 

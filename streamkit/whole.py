@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import anyio
 from starlette.types import Receive, Scope, Send
 
-from streamkit.asgi.connection import Connection, connection_of
 from streamkit.asgi.writer import ClientLeft, Writer
 from streamkit.body.source import read_now
 from streamkit.ending import Ending, failure
@@ -163,11 +162,6 @@ class WholeTransfer:
         since = writer.sending_since
         age = 0.0 if since is None else writer.clock() - since
         return Progress(age, writer.bytes_sent, age, None, "client")
-
-    @property
-    def connection(self) -> Connection | None:
-        """The addresses of its client and its server."""
-        return connection_of(self.scope)
 
     def shut_down(self) -> None:
         """Nothing: it ends soon by itself."""
