@@ -10,7 +10,8 @@ is made visible on the wire, and raised (`Ending`). All limits of time are kept 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import anyio
 from starlette.types import Receive, Scope, Send
@@ -19,6 +20,7 @@ from streamkit import loop
 from streamkit.asgi.listen import UnsharedBody, inbox_of, share_body
 from streamkit.asgi.writer import ClientLeft, State, Writer
 from streamkit.body.base import Body, Coding
+from streamkit.closing import close_async
 from streamkit.ending import Ending, failure
 from streamkit.errors import ClientTooSlow, GraceExceeded
 from streamkit.observing import Observation, Progress, Waiting
@@ -46,7 +48,7 @@ class Transfer:
         frames: Frames,
         content: object,
         open_body: Callable[[], Awaitable[Body | None]],
-        close: Callable[[], Awaitable[None]],
+        owned: Sequence[Any],
     ) -> None:
         self.scope = scope
         self.writer = writer
@@ -58,7 +60,8 @@ class Transfer:
         # What may hold the request, whose body it is going to read.
         self._content = content
         self._open_body = open_body
-        self._close = close
+        # Closed with the body: it, if it was not opened, and what else belongs to the response.
+        self._owned = owned
         self._body: Body | None = None
         # Whether a cancellation of the content's task would reach the content.
         self._cancellable = False
@@ -210,7 +213,8 @@ class Transfer:
             self._listening.cancel()
         await self.sender.wait_aside()
         body = self._body
-        if body is not None and body.finished:
+        left = [each for each in self._owned if each is not body]
+        if body is not None and body.finished and not left:
             self._watch.cancel()
         else:
             self._watch.cleanup_begins()
@@ -218,7 +222,8 @@ class Transfer:
             if body is not None:
                 self.writer.shield = None
                 await body.aclose()
-            await self._close()
+            if (error := await close_async(*left)) is not None:
+                raise error
         except BaseException as exc:
             if not self._killed:
                 self.ending.error = self.ending.error or exc

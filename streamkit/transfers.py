@@ -72,12 +72,10 @@ def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer
             _compress(response, scope, transfer)
         return body
 
-    async def close() -> None:
-        await _close_each(body, *response._displaced)
-
+    owned = [body, *response._displaced]
     frames = _frames(response)
     transfer = Transfer(
-        scope, send, writer, coding, limits, frames, response._opened, open_body, close
+        scope, send, writer, coding, limits, frames, response._opened, open_body, owned
     )
     _set_rates(response, transfer)
     return transfer
@@ -143,18 +141,6 @@ def _begin(writer: Writer, start: ResponseStart) -> None:
     writer.headers = merge_headers(list(writer.headers), start)
 
 
-async def _close_each(*owned: Any) -> None:
-    """Close all of them, whatever one raises; then raise that."""
-    error: BaseException | None = None
-    for each in dict.fromkeys(owned):
-        try:
-            await each.aclose()
-        except BaseException as exc:
-            error = error or exc
-    if error is not None:
-        raise error
-
-
 async def _open_content(response: Sendable) -> ResponseStart | None:
     """The seam of content that decides on its status before the start, in its own time."""
     content = response._opened
@@ -213,11 +199,14 @@ def whole_transfer(
     if chunks is None:
         return None
 
-    owned: list[Any] = [*response._displaced]
-    if type(source).aclose is not ByteSource.aclose:
-        owned.append(source)
-    close = partial(_close_each, *owned) if owned else None
-    return WholeTransfer(scope, send, writer, chunks, close, response.cleanup_timeout)
+    owned = _owned(source, response)
+    return WholeTransfer(scope, send, writer, chunks, owned, response.cleanup_timeout)
+
+
+def _owned(source: ByteSource, response: Sendable) -> list[Any]:
+    """What is to be closed: many sources hold nothing."""
+    holds_nothing = type(source).aclose is ByteSource.aclose
+    return [*response._displaced] if holds_nothing else [source, *response._displaced]
 
 
 def source_transfer(
@@ -232,6 +221,7 @@ def source_transfer(
         nonlocal sent, own
         if response._precompressed and isinstance(source, PathSource):
             sent, own = await _precompressed(source, scope, own)
+            owned.append(sent)
         info = await sent.info()
         decided = plan_for(response, scope, info, own)
         writer.status, writer.headers = decided.status, decided.merge(own)
@@ -243,12 +233,10 @@ def source_transfer(
         await writer.send_path(path, decided.body_length or 0)
         return None
 
-    async def close() -> None:
-        await _close_each(sent, source, *response._displaced)
-
+    owned = _owned(source, response)
     coding = Coding(TextEncoder().encode, max_buffer=response.max_buffer)
     limits = _limits(response)
-    transfer = Transfer(scope, send, writer, coding, limits, Frames(), source, open_body, close)
+    transfer = Transfer(scope, send, writer, coding, limits, Frames(), source, open_body, owned)
     _set_rates(response, transfer)
     return transfer
 

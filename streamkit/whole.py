@@ -6,15 +6,16 @@ No content runs, so that there is nothing to stop: no task, queue, thread or tim
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from starlette.types import Receive, Scope, Send
 
 from streamkit.asgi.writer import ClientLeft, Writer
 from streamkit.body.source import read_now
+from streamkit.closing import close_async
 from streamkit.ending import Ending, failure
 from streamkit.errors import ClientTooSlow, GraceExceeded
 from streamkit.http.plan import Plan, plan
@@ -90,8 +91,8 @@ class WholeTransfer:
         "__weakref__",
         "_chunks",
         "_cleanup_timeout",
-        "_close",
         "_observation",
+        "_owned",
         "ending",
         "scope",
         "writer",
@@ -103,7 +104,7 @@ class WholeTransfer:
         send: Send,
         writer: Writer,
         chunks: list[bytes],
-        close: Callable[[], Awaitable[None]] | None,
+        owned: Sequence[Any],
         cleanup_timeout: float | None,
     ) -> None:
         self.scope = scope
@@ -111,7 +112,7 @@ class WholeTransfer:
         self.ending = Ending(scope, send, writer)
         self._observation: Observation | None = None
         self._chunks = chunks
-        self._close = close
+        self._owned = owned
         self._cleanup_timeout = cleanup_timeout
 
     def observe(self, observation: Observation) -> None:
@@ -135,21 +136,16 @@ class WholeTransfer:
         if self._observation is not None and self._chunks and self.writer.bytes_sent:
             self._observation.info.status = self.writer.status
             self._observation.first_byte()
-        if self._close is not None:
-            await self._close_in_time(self._close)
+        if self._owned:
+            await self._close()
         return cancellation
 
-    async def _close_in_time(self, close: Callable[[], Awaitable[None]]) -> None:
-        try:
-            with anyio.move_on_after(self._cleanup_timeout, shield=True) as scope:
-                await close()
-        except BaseException as exc:
-            self.ending.error = self.ending.error or exc
-        else:
-            if scope.cancelled_caught:
-                logger.error(
-                    "the content's cleanup took more than %s seconds", self._cleanup_timeout
-                )
+    async def _close(self) -> None:
+        with anyio.move_on_after(self._cleanup_timeout, shield=True) as scope:
+            error = await close_async(*self._owned)
+            self.ending.error = self.ending.error or error
+        if scope.cancel_called:
+            logger.error("the content's cleanup took more than %s seconds", self._cleanup_timeout)
 
     @property
     def outcome(self) -> StreamOutcome:
