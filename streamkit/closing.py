@@ -1,4 +1,4 @@
-"""Closes what a response owns: each thing once, whatever the others raise."""
+"""Closes what a response owns: each thing once, whatever the others raise; and names it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator
 from inspect import isawaitable
 from typing import Any
 
-__all__ = ["close_async", "close_sync"]
+__all__ = ["close_async", "close_sync", "name_of"]
+
+
+# Of generators, async generators and functions.
+_CODES = ("gi_code", "ag_code", "__code__")
 
 
 def close_sync(*owned: Any) -> BaseException | None:
@@ -39,3 +43,12 @@ def _closers(owned: tuple[Any, ...], *names: str) -> Iterator[Callable[[], Any]]
         close = next((c for name in names if callable(c := getattr(thing, name, None))), None)
         if close is not None:
             yield close
+
+
+def name_of(content: Any) -> str:
+    """What its author calls a content: the qualified name of its function or class."""
+    code = next((c for name in _CODES if (c := getattr(content, name, None)) is not None), None)
+    if code is not None:
+        return f"{content.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
+    named = content if hasattr(content, "__qualname__") else type(content)
+    return f"{named.__module__}.{named.__qualname__}"

@@ -303,7 +303,7 @@ class Transfer:
     def give_up(self, allowed: float) -> bool:
         """Cancel the cleanup; True if that was done before, and the response goes on without."""
         if self._killed:
-            logger.error("a response goes on without its content, whose cleanup can't be cancelled")
+            _tell_given_up(self._body)
             self._set_closed()
             return True
         self._killed = True

@@ -16,9 +16,9 @@ from streamkit.body.base import END, Coding, Pace, encode_first
 from streamkit.body.following import followed
 from streamkit.body.queue import Queue, ThreadSignal
 from streamkit.body.queued import QueuedBody
-from streamkit.closing import close_sync
+from streamkit.closing import close_sync, name_of
 from streamkit.errors import StreamStopped, ThreadTimeout
-from streamkit.threads import Burst, stream_limiter
+from streamkit.threads import Burst, run_in_stream_thread, stream_limiter
 
 __all__ = ["ThreadedBody", "WrittenBody"]
 
@@ -63,6 +63,13 @@ class ThreadedBody(QueuedBody):
         self._failure: BaseException | None = None
         self._pace = Pace(THREAD_SLICE)
         self.waits_for_thread = False
+        # When it had one again after waiting; on the loop's clock.
+        self.had_thread_at = 0.0
+
+    @property
+    def name(self) -> str:
+        """What its author calls it, for the log."""
+        return name_of(self._content)
 
     def start(self, coding: Coding, reader: ThreadSignal | None = None) -> None:
         """Start the first burst."""
@@ -103,6 +110,9 @@ class ThreadedBody(QueuedBody):
                 # The loop is shutting down, and a burst may still be running: it, or the next
                 # one, which waits for it, closes the content.
                 self.stop()
+            except ThreadTimeout as exc:
+                self._failure = exc
+                self.stop()
             except Exception as exc:
                 # No thread could be had, so there is none to disturb.
                 self._failure = self._failure or exc
@@ -110,11 +120,17 @@ class ThreadedBody(QueuedBody):
                 self._advance_in_turn()
 
     async def _run_burst(self) -> None:
+        if self._failure is not None:
+            # What is left is to close it, which may block: a leaf call, for which no token is
+            # waited for that another stream holds.
+            await run_in_stream_thread(self._advance_in_turn)
+            return
         if not self._burst.acquire_nowait():
             self.waits_for_thread = True
             with anyio.move_on_after(self.thread_timeout) as scope:
                 await self._burst.acquire()
             self.waits_for_thread = False
+            self.had_thread_at = loop.clock()()
             if scope.cancelled_caught:
                 assert self.thread_timeout is not None
                 raise ThreadTimeout(self.thread_timeout)
