@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from time import monotonic
+from typing import Any
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -13,6 +14,8 @@ from starlette.types import Scope, Send
 from streamkit.asgi.connection import connection_of, drop
 from streamkit.asgi.truncate import truncate
 from streamkit.asgi.writer import Writer
+from streamkit.body.threaded import ThreadedBody
+from streamkit.closing import name_of
 from streamkit.errors import (
     ClientTooSlow,
     DeadlineExceeded,
@@ -23,9 +26,12 @@ from streamkit.errors import (
 )
 from streamkit.outcome import Reason, StreamOutcome
 
-__all__ = ["Ending", "failure"]
+__all__ = ["Ending", "failure", "tell_given_up"]
 
 logger = logging.getLogger("streamkit")
+
+# The contents that were given up, and told of.
+_told: set[str] = set()
 
 # Seconds that a stalled client may keep waiting what makes a shutdown's cut visible.
 CUT_PATIENCE = 0.5
@@ -144,3 +150,16 @@ def failure(error: BaseException) -> BaseException:
         return error
     failed.__cause__ = error
     return failed
+
+
+def tell_given_up(content: Any) -> None:
+    """Log that a content can't be stopped: once for each, as thousands may come of one."""
+    on_thread = isinstance(content, ThreadedBody)
+    name = content.name if on_thread else name_of(content)
+    log = logger.debug if name in _told else logger.error
+    _told.add(name)
+    log(
+        "a response goes on without its content, which can't be stopped%s: %s",
+        " and still blocks a thread" if on_thread else "",
+        name,
+    )

@@ -20,8 +20,9 @@ from streamkit import loop
 from streamkit.asgi.listen import UnsharedBody, inbox_of, share_body
 from streamkit.asgi.writer import ClientLeft, State, Writer
 from streamkit.body.base import Body, Coding
+from streamkit.body.threaded import ThreadedBody
 from streamkit.closing import close_async
-from streamkit.ending import Ending, failure
+from streamkit.ending import Ending, failure, tell_given_up
 from streamkit.errors import ClientTooSlow, GraceExceeded
 from streamkit.observing import Observation, Progress, Waiting
 from streamkit.outcome import Reason, StreamOutcome
@@ -149,7 +150,7 @@ class Transfer:
         )
 
     def _waiting(self) -> Waiting:
-        if getattr(self._body, "waits_for_thread", False):
+        if isinstance(self._body, ThreadedBody) and self._body.waits_for_thread:
             return "thread"
         return "content" if self.sender.waits or self._body is None else "client"
 
@@ -230,6 +231,8 @@ class Transfer:
                 if isinstance(exc, GeneratorExit) and not loop.on_loop():
                     self._set_closed()
                     raise
+        if self._killed and isinstance(body, ThreadedBody) and not body.finished:
+            tell_given_up(body)
         await self._end_unstarted()
         self._set_closed()
 
@@ -279,6 +282,13 @@ class Transfer:
             if sender.is_waiting and sender.frames.between():
                 sender.do_aside(self._say_farewell, self._aside_failed)
 
+    def silent_since(self, last_item: float) -> float:
+        """Since when the content is silent; it isn't while it waits for a thread to run on."""
+        body = self._body
+        if not isinstance(body, ThreadedBody):
+            return last_item
+        return self.writer.clock() if body.waits_for_thread else max(last_item, body.had_thread_at)
+
     def cut(self, closing: float) -> None:
         """End at once, as by an error; the content has `closing` seconds to be closed."""
         self._watch.allow(closing)
@@ -303,7 +313,7 @@ class Transfer:
     def give_up(self, allowed: float) -> bool:
         """Cancel the cleanup; True if that was done before, and the response goes on without."""
         if self._killed:
-            _tell_given_up(self._body)
+            tell_given_up(self._content)
             self._set_closed()
             return True
         self._killed = True

@@ -63,6 +63,7 @@ class ThreadedBody(QueuedBody):
         self._failure: BaseException | None = None
         self._pace = Pace(THREAD_SLICE)
         self.waits_for_thread = False
+        self._waiting: anyio.CancelScope | None = None
         # When it had one again after waiting; on the loop's clock.
         self.had_thread_at = 0.0
 
@@ -87,6 +88,8 @@ class ThreadedBody(QueuedBody):
         if self._started:
             self.queue.stop()
             self._burst.stop()
+            if self._waiting is not None:
+                self._waiting.cancel()
         return True
 
     def kill(self) -> None:
@@ -110,9 +113,6 @@ class ThreadedBody(QueuedBody):
                 # The loop is shutting down, and a burst may still be running: it, or the next
                 # one, which waits for it, closes the content.
                 self.stop()
-            except ThreadTimeout as exc:
-                self._failure = exc
-                self.stop()
             except Exception as exc:
                 # No thread could be had, so there is none to disturb.
                 self._failure = self._failure or exc
@@ -120,21 +120,29 @@ class ThreadedBody(QueuedBody):
                 self._advance_in_turn()
 
     async def _run_burst(self) -> None:
-        if self._failure is not None:
-            # What is left is to close it, which may block: a leaf call, for which no token is
-            # waited for that another stream holds.
+        if self._burst.acquire_nowait() or await self._wait_for_token():
+            await self._burst.run(self._advance_in_turn)
+        else:
+            # What is left is to close it, which may block: a leaf call, which never waits for a
+            # token that another stream holds.
             await run_in_stream_thread(self._advance_in_turn)
-            return
-        if not self._burst.acquire_nowait():
-            self.waits_for_thread = True
-            with anyio.move_on_after(self.thread_timeout) as scope:
-                await self._burst.acquire()
-            self.waits_for_thread = False
+
+    async def _wait_for_token(self) -> bool:
+        """Whether there was one in time, and before the content was to stop."""
+        self.waits_for_thread = True
+        try:
+            with anyio.move_on_after(self.thread_timeout) as self._waiting:
+                if not self.queue.stopped:
+                    await self._burst.acquire()
+                    return True
+        finally:
+            self.waits_for_thread, self._waiting = False, None
             self.had_thread_at = loop.clock()()
-            if scope.cancelled_caught:
-                assert self.thread_timeout is not None
-                raise ThreadTimeout(self.thread_timeout)
-        await self._burst.run(self._advance_in_turn)
+        if not self.queue.stopped:
+            assert self.thread_timeout is not None
+            self._failure = ThreadTimeout(self.thread_timeout)
+            self.stop()
+        return False
 
     def _advance_in_turn(self) -> None:
         with self._turn:
