@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from time import monotonic
-from typing import Any
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -14,8 +13,6 @@ from starlette.types import Scope, Send
 from streamkit.asgi.connection import connection_of, drop
 from streamkit.asgi.truncate import truncate
 from streamkit.asgi.writer import Writer
-from streamkit.body.threaded import ThreadedBody
-from streamkit.closing import name_of
 from streamkit.errors import (
     ClientTooSlow,
     DeadlineExceeded,
@@ -92,6 +89,19 @@ class Ending:
             items,
         )
 
+    async def end_unstarted(self) -> None:
+        """A response that ends before its start still has one, or relays above it fail."""
+        if self._writer.started or self.reason not in ("disconnect", "cancelled"):
+            return
+        if self.reason == "cancelled":
+            if isinstance(self.error, GraceExceeded):
+                return
+            self._writer.status = 503
+        try:
+            await self._writer.end_empty()
+        except Exception:
+            logger.debug("nobody took the end of a response", exc_info=True)
+
     async def show(self) -> None:
         """Make it visible on the wire that the body is not whole."""
         reason, writer = self.reason, self._writer
@@ -152,10 +162,8 @@ def failure(error: BaseException) -> BaseException:
     return failed
 
 
-def tell_given_up(content: Any) -> None:
+def tell_given_up(name: str, *, on_thread: bool) -> None:
     """Log that a content can't be stopped: once for each, as thousands may come of one."""
-    on_thread = isinstance(content, ThreadedBody)
-    name = content.name if on_thread else name_of(content)
     log = logger.debug if name in _told else logger.error
     _told.add(name)
     log(

@@ -22,7 +22,7 @@ FLOORS = [
     ["options", "loop", "pagecache", "threads", "shutdown", "asgi"],
     ["regular", "pythonfile", "bytesource", "sources", "objectstore", "adapters"],
     ["body", "iterate"],
-    ["ending", "sender", "watch", "serve", "whole", "sendable", "transfers", "respond"],
+    ["ending", "sender", "watch", "content", "serve", "whole", "sendable", "transfers", "respond"],
     ["responses", "archives"],
     ["media", "formats", "live", "observers", "testing"],
     ["demo", "__main__"],

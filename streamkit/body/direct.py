@@ -9,7 +9,7 @@ import anyio
 
 from streamkit import loop
 from streamkit.body.base import END, Coding
-from streamkit.closing import close_async
+from streamkit.closing import close_async, name_of
 
 __all__ = ["DirectBody"]
 
@@ -26,6 +26,11 @@ class DirectBody:
         self._content = content
         self._iterator: AsyncIterator[Any] | None = None
         self._stopped = False
+
+    @property
+    def name(self) -> str:
+        """What its author calls the content, for the log."""
+        return name_of(self._content)
 
     def start(self, coding: Coding) -> None:
         self._coding = coding

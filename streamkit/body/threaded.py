@@ -16,7 +16,7 @@ from streamkit.body.base import END, Coding, Pace, encode_first
 from streamkit.body.following import followed
 from streamkit.body.queue import Queue, ThreadSignal
 from streamkit.body.queued import QueuedBody
-from streamkit.closing import close_sync, name_of
+from streamkit.closing import close_sync
 from streamkit.errors import StreamStopped, ThreadTimeout
 from streamkit.threads import Burst, run_in_stream_thread, stream_limiter
 
@@ -66,11 +66,6 @@ class ThreadedBody(QueuedBody):
         self._waiting: anyio.CancelScope | None = None
         # When it had one again after waiting; on the loop's clock.
         self.had_thread_at = 0.0
-
-    @property
-    def name(self) -> str:
-        """What its author calls it, for the log."""
-        return name_of(self._content)
 
     def start(self, coding: Coding, reader: ThreadSignal | None = None) -> None:
         """Start the first burst."""
