@@ -10,6 +10,7 @@ one timer (`Watch`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -68,6 +69,7 @@ class Transfer:
         inbox = inbox_of(self.scope, receive) if self.scope["type"] == "http" else None
         if inbox is not None:
             share_body(self._content, self.scope, receive, inbox)
+            self._task.client_left = lambda: inbox.disconnected
         cancellation: BaseException | None = None
         task = self._task
 
@@ -134,8 +136,11 @@ class Transfer:
 
     def end(self, reason: Reason, error: BaseException | None) -> None:
         """End the response; the first reason stands."""
-        self.ending.decide(reason, error)
-        self.sender.stop()
+        sender = self.sender
+        can_tell = reason == "error" and sender.is_waiting and sender.can_tell_errors
+        if self.ending.decide(reason, error) and can_tell and error is not None:
+            sender.do_aside(partial(sender.tell_error, error), self._aside_failed)
+        sender.stop()
         self._task.stop()
 
     def shut_down(self) -> None:

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from streamkit.asgi.writer import ClientLeft, Writer
 from streamkit.body.source import read_now
-from streamkit.closing import close_async
+from streamkit.closing import close_async, first_of
 from streamkit.ending import Ending, failure
 from streamkit.errors import ClientTooSlow, GraceExceeded
 from streamkit.http.plan import Plan, plan
@@ -143,7 +143,7 @@ class WholeTransfer:
     async def _close(self) -> None:
         with anyio.move_on_after(self._cleanup_timeout, shield=True) as scope:
             error = await close_async(*self._owned)
-            self.ending.error = self.ending.error or error
+            self.ending.error = first_of(self.ending.error, error)
         if scope.cancel_called:
             logger.error("the content's cleanup took more than %s seconds", self._cleanup_timeout)
 

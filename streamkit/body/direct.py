@@ -9,7 +9,7 @@ import anyio
 
 from streamkit import loop
 from streamkit.body.base import END, Coding
-from streamkit.closing import close_async, name_of
+from streamkit.closing import close_async, first_of, name_of
 
 __all__ = ["DirectBody"]
 
@@ -68,5 +68,5 @@ class DirectBody:
         self._stopped = True
         if not self.finished:
             closing = await close_async(self._iterator, self._content)
-            self.error = self.error or closing
+            self.error = first_of(self.error, closing)
             self.finished = True

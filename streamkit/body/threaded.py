@@ -16,7 +16,7 @@ from streamkit.body.base import END, Coding, Pace, encode_first
 from streamkit.body.following import followed
 from streamkit.body.queue import Queue, ThreadSignal
 from streamkit.body.queued import QueuedBody
-from streamkit.closing import close_sync
+from streamkit.closing import close_sync, comes_of, first_of
 from streamkit.errors import StreamStopped, ThreadTimeout
 from streamkit.threads import Burst, run_in_stream_thread, stream_limiter
 
@@ -153,16 +153,18 @@ class ThreadedBody(QueuedBody):
             if not self.queue.stopped and not self._pump():
                 return
         except BaseException as exc:
-            error = exc
-            if self.queue.stopped and _comes_of_stop(exc):
-                error = None
+            error = self._unless_stopped(exc)
         closing: BaseException | None = None
         try:
             closing = close_sync(self._iterator, self._content, *self._burst.bridges)
         finally:
-            if self.queue.stopped and closing is not None and _comes_of_stop(closing):
-                closing = None
-            self.queue.finish(error or closing)
+            if closing is not None:
+                closing = self._unless_stopped(closing)
+            self.queue.finish(first_of(error, closing))
+
+    def _unless_stopped(self, error: BaseException) -> BaseException | None:
+        """The error, unless it comes of the stop that was asked for."""
+        return None if self.queue.stopped and comes_of(error, StreamStopped) else error
 
     def _pump(self) -> bool:
         """Produce until the content is at its end (True) or the thread is to be given back."""
@@ -227,6 +229,8 @@ class WrittenBody(ThreadedBody):
         self, write: Callable[[io.RawIOBase], object], limiter: anyio.CapacityLimiter | None = None
     ) -> None:
         super().__init__(write, thread_affine=True, limiter=limiter)
+        # Whether `write` was told that nobody reads any more.
+        self._has_refused = False
 
     def _pump(self) -> bool:
         self._content(_QueueFile(self._put_chunk))
@@ -237,24 +241,12 @@ class WrittenBody(ThreadedBody):
         if not self.queue.stopped:
             self.queue.fill(iter((chunk,)), self._pace, self._wait_for_room)
         if self.queue.stopped:
+            self._has_refused = True
             raise StreamStopped("nobody reads what is written here any more")
 
-
-def _comes_of_stop(error: BaseException) -> bool:
-    """Whether a stop caused an exception: libraries wrap `StreamStopped` in errors of theirs."""
-    seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        found = left.pop()
-        if found is None or id(found) in seen:
-            continue
-        if isinstance(found, StreamStopped):
-            return True
-        seen.add(id(found))
-        left += [found.__cause__, found.__context__]
-        if isinstance(found, BaseExceptionGroup):
-            left += found.exceptions
-    return False
+    def _unless_stopped(self, error: BaseException) -> BaseException | None:
+        # Libraries written in C may leave no trace of what they wrap.
+        return None if self._has_refused else super()._unless_stopped(error)
 
 
 class _QueueFile(io.RawIOBase):
