@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from inspect import iscoroutine
 from typing import Any
 
-from streamkit.adapters import async_file_chunks, file_chunks, is_async_file
+from streamkit.adapters.files import async_file_chunks, file_chunks, is_async_file
 from streamkit.closing import close_async
 from streamkit.iterate import iterate_in_threadpool
 

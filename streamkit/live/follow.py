@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+from streamkit.encoders.sse import SSEEncoder
 from streamkit.live.body import ReaderBody
 from streamkit.live.checks import check_gap
 from streamkit.live.core import Core, in_time
@@ -99,6 +100,8 @@ class Follow(AsyncIterator[Any]):
         """Give bytes from now on, as this encoder of a response would encode the items."""
         self._format = format_for(encoder)
         self._encodes = True
+        if isinstance(encoder, SSEEncoder):
+            encoder.expect_ids()
         if self._reader is not None:
             # It was opened before it was given to a response.
             if self._missed is not None and not self._can_tell_gaps:

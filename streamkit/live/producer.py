@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from streamkit import loop
-from streamkit.closing import close_async
+from streamkit.closing import close_async, first_of
 from streamkit.live.errors import LogUnavailable, RunEnded
 from streamkit.live.log import Log
 from streamkit.live.memory import MemoryLog
@@ -226,7 +226,7 @@ class Producer:
         error = self._error
         if self._stopped is not None and isinstance(error, anyio.get_cancelled_exc_class()):
             error = None
-        error = error or closing
+        error = first_of(error, closing)
         if error is not None:
             logger.error("the content of run %r failed", self.run, exc_info=error)
         if self._stopped is not None:
