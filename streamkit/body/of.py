@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from inspect import isawaitable, iscoroutine, isfunction
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
@@ -75,9 +75,9 @@ def body_of(opened: Opened) -> Body:
     """The body for what `open_content` gave; on the loop that is going to run it."""
     if isinstance(opened, ThreadedBody):
         return opened
-    if callable(make_body := getattr(opened, "make_body", None)):
-        made: Body = make_body()
-        return made
+    make_body: Callable[[], Body] | None = getattr(opened, "make_body", None)
+    if make_body is not None:
+        return make_body()
     content = WholeSource(opened) if isinstance(opened, ByteSource) else opened
     if not loop.in_trio():
         return SteppedBody(content)
