@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Literal, Unpack
 
 import starlette.responses
 from starlette.background import BackgroundTask
@@ -40,7 +40,10 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     bytes-like. A sync iterable runs on worker threads, in one context.
 
     `filename` sets `Content-Disposition` (RFC 6266); `content_disposition_type` is "attachment"
-    by default, or "inline". `on_close` is called once, after the content was closed, with a
+    by default, or "inline". `etag` (with its quotes) and `last_modified` (an aware datetime) are
+    validators: they go before those of a source, and False sends none; a stream has those that
+    are given. A request that knows them gets a 304, or a 412, for which the content is closed
+    without being run. `on_close` is called once, after the content was closed, with a
     `StreamOutcome`; it may be async, and a method of a subclass.
 
     Class attributes, each a keyword argument as well:
@@ -112,8 +115,8 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         *,
         filename: str | None = None,
         content_disposition_type: str = "attachment",
-        etag: str | None = None,
-        last_modified: datetime | None = None,
+        etag: str | Literal[False] | None = None,
+        last_modified: datetime | Literal[False] | None = None,
         on_close: OnClose | None = None,
         **limits: Unpack[ResponseOptions],
     ) -> None:

@@ -27,7 +27,7 @@ from streamkit.asgi.listen import Inbox
 from streamkit.asgi.truncate import truncate
 from streamkit.asgi.writer import ClientLeft, State, Writer
 from streamkit.body.base import Body, Coding
-from streamkit.compress import Coder
+from streamkit.body.compressed import CompressedBody
 from streamkit.errors import (
     ClientTooSlow,
     DeadlineExceeded,
@@ -96,8 +96,6 @@ class Transfer:
         close: Callable[[], Awaitable[None]],
     ) -> None:
         self.scope = scope
-        # Compresses what is sent, and is flushed when nothing more is ready.
-        self.coder: Coder | None = None
         self.observation: Observation | None = None
         # As `open_streams` shows them; seconds of `time.monotonic()`.
         self.last_item: float | None = None
@@ -215,9 +213,9 @@ class Transfer:
     def outcome(self) -> StreamOutcome:
         """How it ended."""
         reason = self._reason or "complete"
-        error = self.error
-        if self._body is not None and self._body.error is not None and error is None:
-            error = self._body.error
+        error, body = self.error, self._body
+        if body is not None and body.error is not None and error is None:
+            error = body.error
             if isinstance(error, Exception) and reason != "error":
                 # The response has ended otherwise: nobody else would hear of this.
                 logger.error(
@@ -230,7 +228,7 @@ class Transfer:
             error,
             self.writer.status if self.writer.started else None,
             self._first_chunk_after,
-            self._items,
+            body.items if isinstance(body, CompressedBody) else self._items,
         )
 
     async def show_failure(self) -> None:
@@ -342,7 +340,7 @@ class Transfer:
             # It still can become a status.
             raise error
         self._sends = True
-        await self._write(chunks, last=finished and error is None)
+        await writer.write(chunks, last=finished and error is None)
         self._sends = False
         if chunks:
             self.last_send = monotonic()
@@ -357,17 +355,19 @@ class Transfer:
         else:
             writer.clock = None
 
-    async def _write(self, chunks: list[bytes], *, last: bool = False) -> None:
-        """Send chunks, compressed if they are to be."""
-        if (coder := self.coder) is not None and (chunks or last):
-            data = coder.compress(b"".join(chunks)) + (coder.finish() if last else coder.flush())
-            chunks = [data] if data else []
+    async def _write_frame(self, frame: bytes, *, last: bool = False) -> None:
+        """Send what stands between two items, compressed if they are."""
+        body = self._body
+        if isinstance(body, CompressedBody):
+            chunks = body.frame(frame, last=last)
+        else:
+            chunks = [frame] if frame else []
         await self.writer.write(chunks, last=last)
 
     async def _send_error_frame(self, error: BaseException) -> None:
         frames = self._frames
         if frames.error is not None and frames.between() and (frame := frames.error(error)):
-            await self._write([frame])
+            await self._write_frame(frame)
 
     async def _close_all(self) -> None:
         """Close the content, and end a response that has not started."""
@@ -476,7 +476,7 @@ class Transfer:
             return
         farewell = self._frames.farewell
         self._reason = "cancelled"
-        await self._write([farewell()] if farewell is not None else [], last=True)
+        await self._write_frame(b"" if farewell is None else farewell(), last=True)
         self._stop()
 
     def _is_waiting(self) -> bool:
@@ -584,14 +584,14 @@ class Transfer:
 
     async def _start_late(self) -> None:
         opening = self._frames.opening
-        await self._write([opening()] if opening is not None else [])
+        await self._write_frame(b"" if opening is None else opening())
         if self.writer.complete:
             # HEAD: the content is not needed any further.
             self._stop()
 
     async def _send_keep_alive(self) -> None:
         assert self._frames.keep_alive is not None
-        await self._write([self._frames.keep_alive()])
+        await self._write_frame(self._frames.keep_alive())
 
     def _give_up(self) -> None:
         """The cleanup takes too long: cancel it, and then go on without it."""

@@ -14,12 +14,13 @@ from starlette.types import Scope, Send
 from streamkit.asgi.pace import paced
 from streamkit.asgi.writer import Writer
 from streamkit.body.base import Body, Coding, ReadyBody, coding_of
+from streamkit.body.compressed import compressed
 from streamkit.body.of import body_of
 from streamkit.body.source import PlanContent, read_now
 from streamkit.body.threaded import ThreadedBody
-from streamkit.compress import find_sibling, make_coder
+from streamkit.compress import Coder, Uncoded, find_sibling, make_coder
 from streamkit.encoders.text import TextEncoder
-from streamkit.http.accept_encoding import add_vary, code_headers
+from streamkit.http.accept_encoding import CodedHeaders, add_vary, code_headers
 from streamkit.http.plan import Plan, plan
 from streamkit.http.ranges import Span
 from streamkit.serve import Frames, Limits, Transfer
@@ -38,6 +39,7 @@ Headers = list[tuple[bytes, bytes]]
 
 # Statuses without content (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
 WITHOUT_CONTENT = frozenset((204, 205, 304))
+_VALIDATORS = frozenset((b"etag", b"last-modified"))
 
 
 def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer) -> Transfer:
@@ -50,15 +52,17 @@ def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer
     coding.on_start = partial(_begin, writer)
 
     async def open_body() -> Body | None:
+        if _is_known_version(response, scope, writer):
+            await writer.end_empty()
+            return None
         if (start := await _open_content(response)) is not None:
             _begin(writer, start)
         if writer.status in WITHOUT_CONTENT or writer.status < 200:
-            writer.head_only = True
             writer.headers = _without_length(writer.headers, writer.status)
-            await writer.write([], last=True)
+            await writer.end_empty()
             return None
         if response._codings:
-            _compress(response, scope, transfer)
+            return compressed(body, partial(_coder, response, scope, writer))
         return body
 
     async def close() -> None:
@@ -92,18 +96,38 @@ def _set_rates(response: Sendable, transfer: Transfer) -> None:
         )
 
 
-def _compress(response: Sendable, scope: Scope, transfer: Transfer) -> None:
+def _is_known_version(response: Sendable, scope: Scope, writer: Writer) -> bool:
+    """Whether the request's conditions end the response here (RFC 9110 §13); else its headers
+    get the validators that were given."""
+    own = writer.headers
+    if response._given.says_nothing and _VALIDATORS.isdisjoint(name.lower() for name, _ in own):
+        return False
+    info = SourceInfo(None)
+    whole = _plan({**scope, "headers": ()}, response, info, own).merge(own)
+    # The client knows the tag of what it got, which is that of the coded bytes.
+    coded = _code_headers(response, scope, whole, response.status_code).headers
+    decided = _plan(scope, response, info, coded)
+    writer.headers = whole
+    if decided.status == response.status_code:
+        return False
+    writer.status, writer.headers = decided.status, decided.merge(coded)
+    return True
+
+
+def _coder(response: Sendable, scope: Scope, writer: Writer) -> Coder:
     """Choose a coding for the request, and say so in the headers."""
-    writer = transfer.writer
-    coding, writer.headers = code_headers(
+    coding, writer.headers = _code_headers(response, scope, writer.headers, writer.status)
+    return Uncoded() if coding is None else make_coder(coding)
+
+
+def _code_headers(response: Sendable, scope: Scope, own: Headers, status: int) -> CodedHeaders:
+    return code_headers(
         scope.get("headers", ()),
-        writer.headers,
+        own,
         response._codings,
-        status=writer.status,
+        status=status,
         media_type=response.media_type,
     )
-    if coding is not None:
-        transfer.coder = make_coder(coding)
 
 
 def _body_and_coding(response: Sendable) -> tuple[Body, Coding]:
@@ -201,7 +225,7 @@ def source_transfer(
     sent = source
 
     def decide(info: SourceInfo) -> Plan:
-        decided = _plan(response, scope, info, own)
+        decided = _plan(scope, response, info, own)
         writer.status, writer.headers = decided.status, decided.merge(own)
         writer.head_only = False
         return decided
@@ -271,7 +295,7 @@ def _path_to_send(
     return source.path if is_whole and isinstance(source, PathSource) else None
 
 
-def _plan(response: Sendable, scope: Scope, info: SourceInfo, own: Headers) -> Plan:
+def _plan(scope: Scope, response: Sendable, info: SourceInfo, own: Headers) -> Plan:
     return plan(
         scope.get("method", "GET"),
         scope.get("headers", ()),

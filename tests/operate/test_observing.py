@@ -177,9 +177,10 @@ def test_the_base_class_hears_everything_and_does_nothing() -> None:
 
 
 # FastAPI's routes have always been told.
-STARLETTE_TELLS_ROUTES = "route" in Route("/", PlainTextResponse("")).matches(
-    {"type": "http", "path": "/", "method": "GET"}
-)[1]
+STARLETTE_TELLS_ROUTES = (
+    "route"
+    in Route("/", PlainTextResponse("")).matches({"type": "http", "path": "/", "method": "GET"})[1]
+)
 
 
 def routes() -> tuple[Any, list[Any]]:
