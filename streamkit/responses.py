@@ -35,8 +35,9 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     """Streams any content; replaces Starlette's class of that name by changing one import.
 
     `content` may be a sync or async iterable (a generator, most often), an open file, sync or
-    async, an `os.PathLike`, or whole `str` or bytes. It is owned from here on: it is closed
-    exactly once, before the response returns, whichever way that ends. Items are `str` or
+    async, an `os.PathLike`, whole `str` or bytes, or what another library made: a response of
+    httpx, requests or aiohttp, or a process, by what it writes. It is owned from here on: it is
+    closed exactly once, before the response returns, whichever way that ends. Items are `str` or
     bytes-like. A sync iterable runs on worker threads, in one context.
 
     `filename` sets `Content-Disposition` (RFC 6266); `content_disposition_type` is "attachment"
