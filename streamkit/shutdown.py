@@ -37,7 +37,8 @@ Connection = tuple[tuple[str, int], tuple[str, int]] | None
 class OpenStream(Protocol):
     """A response on its way; both methods are called on the loop's thread."""
 
-    connection: Connection
+    @property
+    def connection(self) -> Connection | None: ...
 
     def shut_down(self) -> None:
         """The app begins to shut down: say farewell, or go on."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -13,25 +11,26 @@ from starlette.types import Scope, Send
 
 from streamkit.asgi.pace import paced
 from streamkit.asgi.writer import Writer
-from streamkit.body.base import Body, Coding, ReadyBody, coding_of
-from streamkit.body.compressed import compressed
+from streamkit.body.base import Body, Coding, coding_of
+from streamkit.body.compressed import CompressedBody, compressed
 from streamkit.body.of import body_of
-from streamkit.body.source import PlanContent, read_now
+from streamkit.body.source import PlanContent
 from streamkit.body.threaded import ThreadedBody
 from streamkit.compress import Coder, Uncoded, find_sibling, make_coder
 from streamkit.encoders.text import TextEncoder
 from streamkit.http.accept_encoding import CodedHeaders, add_vary, code_headers
-from streamkit.http.plan import Plan, plan
-from streamkit.http.ranges import Span
-from streamkit.serve import Frames, Limits, Transfer
+from streamkit.sender import Frames
+from streamkit.serve import Transfer
 from streamkit.sources import ByteSource, PathSource, SourceInfo
 from streamkit.start import ResponseStart, merge_headers
 from streamkit.threads import run_in_stream_thread
+from streamkit.watch import Limits
+from streamkit.whole import WholeTransfer, path_to_send, plan_for, ready_chunks
 
 if TYPE_CHECKING:
     from streamkit.sendable import Sendable
 
-__all__ = ["source_transfer", "stream_transfer"]
+__all__ = ["transfer_of"]
 
 logger = logging.getLogger("streamkit")
 
@@ -40,6 +39,18 @@ Headers = list[tuple[bytes, bytes]]
 # Statuses without content (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
 WITHOUT_CONTENT = frozenset((204, 205, 304))
 _VALIDATORS = frozenset((b"etag", b"last-modified"))
+
+
+def transfer_of(
+    response: Sendable, scope: Scope, send: Send, writer: Writer
+) -> Transfer | WholeTransfer:
+    """What is going to send the response."""
+    opened, looked_at = response._opened, response._looked_at
+    if isinstance(opened, ByteSource) and (looked_at is None or looked_at.take_over()):
+        return whole_transfer(response, opened, scope, send, writer) or source_transfer(
+            response, opened, scope, send, writer
+        )
+    return stream_transfer(response, scope, send, writer)
 
 
 def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer) -> Transfer:
@@ -51,6 +62,9 @@ def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer
     limits.keep_alive = response.keep_alive
     coding.on_start = partial(_begin, writer)
 
+    if response._codings:
+        body = compressed(body, partial(_coder, response, scope, writer))
+
     async def open_body() -> Body | None:
         if _is_known_version(response, scope, writer):
             await writer.end_empty()
@@ -61,15 +75,15 @@ def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer
             writer.headers = _without_length(writer.headers, writer.status)
             await writer.end_empty()
             return None
-        if response._codings:
-            return compressed(body, partial(_coder, response, scope, writer))
         return body
 
-    async def close() -> None:
-        await _close_each(body, *response._displaced)
-
+    owned = [body, *response._displaced]
     frames = _frames(response)
-    transfer = Transfer(scope, send, writer, coding, limits, frames, open_body, close)
+    transfer = Transfer(
+        scope, send, writer, coding, limits, frames, response._opened, open_body, owned
+    )
+    if isinstance(body, CompressedBody):
+        transfer.sender.compressed = body
     _set_rates(response, transfer)
     return transfer
 
@@ -103,10 +117,10 @@ def _is_known_version(response: Sendable, scope: Scope, writer: Writer) -> bool:
     if response._given.says_nothing and _VALIDATORS.isdisjoint(name.lower() for name, _ in own):
         return False
     info = SourceInfo(None)
-    whole = _plan({**scope, "headers": ()}, response, info, own).merge(own)
+    whole = plan_for(response, {**scope, "headers": ()}, info, own).merge(own)
     # The client knows the tag of what it got, which is that of the coded bytes.
     coded = _code_headers(response, scope, whole, response.status_code).headers
-    decided = _plan(scope, response, info, coded)
+    decided = plan_for(response, scope, info, coded)
     writer.headers = whole
     if decided.status == response.status_code:
         return False
@@ -152,18 +166,6 @@ def _begin(writer: Writer, start: ResponseStart) -> None:
     if start.status_code is not None:
         writer.status = start.status_code
     writer.headers = merge_headers(list(writer.headers), start)
-
-
-async def _close_each(*owned: Any) -> None:
-    """Close all of them, whatever one raises; then raise that."""
-    error: BaseException | None = None
-    for each in dict.fromkeys(owned):
-        try:
-            await each.aclose()
-        except BaseException as exc:
-            error = error or exc
-    if error is not None:
-        raise error
 
 
 async def _open_content(response: Sendable) -> ResponseStart | None:
@@ -216,41 +218,54 @@ def _without_length(headers: Headers, status: int) -> Headers:
 # sources
 
 
+def whole_transfer(
+    response: Sendable, source: ByteSource, scope: Scope, send: Send, writer: Writer
+) -> WholeTransfer | None:
+    """The transfer of a small source that can be had without waiting."""
+    chunks = ready_chunks(response, source, scope, writer)
+    if chunks is None:
+        return None
+
+    owned = _owned(source, response)
+    return WholeTransfer(scope, send, writer, chunks, owned, response.cleanup_timeout)
+
+
+def _owned(source: ByteSource, response: Sendable) -> list[Any]:
+    """What is to be closed: many sources hold nothing."""
+    holds_nothing = type(source).aclose is ByteSource.aclose
+    return [*response._displaced] if holds_nothing else [source, *response._displaced]
+
+
 def source_transfer(
     response: Sendable, source: ByteSource, scope: Scope, send: Send, writer: Writer
-) -> tuple[Transfer, Body | None]:
-    """The transfer, and the body if it is small and can be had without waiting."""
+) -> Transfer:
+    """The transfer of a source that is read as it is sent."""
     # Of a precompressed file: the headers, and the file that is sent in place of the plain one.
     own: Headers = response.raw_headers
     sent = source
-
-    def decide(info: SourceInfo) -> Plan:
-        decided = _plan(scope, response, info, own)
-        writer.status, writer.headers = decided.status, decided.merge(own)
-        writer.head_only = False
-        return decided
 
     async def open_body() -> Body | None:
         nonlocal sent, own
         if response._precompressed and isinstance(source, PathSource):
             sent, own = await _precompressed(source, scope, own)
+            owned.append(sent)
         info = await sent.info()
-        decided = decide(info)
-        path = _path_to_send(response, scope, sent, info, decided)
+        decided = plan_for(response, scope, info, own)
+        writer.status, writer.headers = decided.status, decided.merge(own)
+        # The plan knows of HEAD.
+        writer.head_only = False
+        path = path_to_send(response, scope, sent, info, decided)
         if path is None:
             return body_of(PlanContent(sent, decided.steps))
         await writer.send_path(path, decided.body_length or 0)
         return None
 
-    async def close() -> None:
-        await _close_each(sent, source, *response._displaced)
-
+    owned = _owned(source, response)
     coding = Coding(TextEncoder().encode, max_buffer=response.max_buffer)
     limits = _limits(response)
-    transfer = Transfer(scope, send, writer, coding, limits, Frames(), open_body, close)
+    transfer = Transfer(scope, send, writer, coding, limits, Frames(), source, open_body, owned)
     _set_rates(response, transfer)
-    inline = None if response._precompressed else _ready_body(response, source, decide, scope)
-    return transfer, inline
+    return transfer
 
 
 async def _precompressed(
@@ -266,41 +281,3 @@ async def _precompressed(
         return source, headers
     headers.append((b"content-encoding", sibling.coding.encode("ascii")))
     return PathSource(sibling.path), headers
-
-
-def _ready_body(
-    response: Sendable, source: ByteSource, decide: Callable[[SourceInfo], Plan], scope: Scope
-) -> Body | None:
-    """The body of a small source that is in memory or in the page cache."""
-    info = source.info_now()
-    if info is None:
-        return None
-    decided = decide(info)
-    if _path_to_send(response, scope, source, info, decided) is not None:
-        return None
-    chunks = read_now(source, decided.steps)
-    return None if chunks is None else ReadyBody(chunks)
-
-
-def _path_to_send(
-    response: Sendable, scope: Scope, source: ByteSource, info: SourceInfo, decided: Plan
-) -> str | None:
-    """A whole file for the server to send by itself, if it offers that."""
-    if "http.response.pathsend" not in scope.get("extensions", {}):
-        return None
-    if response.min_rate is not None or response.max_rate is not None:
-        # The server knows nothing of them.
-        return None
-    is_whole = decided.steps == (Span(0, info.size or 0),)
-    return source.path if is_whole and isinstance(source, PathSource) else None
-
-
-def _plan(scope: Scope, response: Sendable, info: SourceInfo, own: Headers) -> Plan:
-    return plan(
-        scope.get("method", "GET"),
-        scope.get("headers", ()),
-        response._given.over(info),
-        now=datetime.now(UTC),
-        status=response.status_code,
-        headers=own,
-    )

@@ -233,7 +233,7 @@ async def test_it_is_streamed_and_closed(row: Row, url: str, stack: AsyncExitSta
 
 # httpx leaves its own generators to the garbage collector, and trio tells.
 @pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object Response")
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object (Response|PoolByteStream)")
 @rows(ENDLESS)
 async def test_it_is_closed_when_the_client_leaves(
     row: Row, url: str, stack: AsyncExitStack

@@ -76,7 +76,7 @@ class CompressedBody:
             made += coder.flush()
         return [made] if made else []
 
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T | None]:
+    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
         return self._body.shield(sending)
 
     def stop(self) -> bool:

@@ -20,7 +20,6 @@ from contextlib import suppress
 from functools import partial
 from http.client import HTTPResponse, IncompleteRead
 from inspect import iscoroutinefunction
-from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 import anyio
@@ -45,8 +44,6 @@ def adapted(content: Any) -> Chunks | None:
     None for all other content. The bytes are the decoded ones, since the headers of that response
     are not sent.
     """
-    if isinstance(content, GeneratorType | AsyncGeneratorType):
-        return None
     if _can(content, "kill", "wait") and hasattr(content, "returncode"):
         return _Process(content)
     if not _can(content, "close") and not _can(content, "aclose"):
