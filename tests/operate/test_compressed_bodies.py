@@ -23,7 +23,9 @@ from streamkit import (
     transfers,
 )
 from streamkit.encoders.sse import SSEEncoder
+from streamkit.live import MemoryLog
 from streamkit.testing import StreamClient, fetch, stream
+from tests.live.support import running
 
 pytestmark = pytest.mark.anyio
 
@@ -228,6 +230,21 @@ async def test_what_the_content_says_of_itself_counts(kind: str, name: str) -> N
     got = await fetch(PlainTextStreamingResponse(content, compress=True), headers=GZIP)
     assert (got.body, got.headers[name]) == (b"text", value)
     assert got.headers.get("content-encoding") != "gzip"
+
+
+async def test_a_live_stream_is_compressed_and_resumed_by_its_ids() -> None:
+    async with running(MemoryLog()) as harness:
+        run = await harness.done({"n": 0}, {"n": 1}, {"n": 2})
+        plain = await fetch(SSEStreamingResponse(run.follow()))
+        got = await fetch(SSEStreamingResponse(run.follow(), compress=True), headers=GZIP)
+        assert got.headers["content-encoding"] == "gzip"
+        assert gzip.decompress(got.body) == plain.body
+        # Before the first item stands the id of the beginning.
+        first = plain.body.split(b"\n\n")[1].splitlines()[0].removeprefix(b"id: ").decode()
+        rest = SSEStreamingResponse(run.follow(after=first), compress=True)
+        got = await fetch(rest, headers=GZIP)
+        assert b'{"n":0}' not in gzip.decompress(got.body)
+        assert b'{"n":2}' in gzip.decompress(got.body)
 
 
 @pytest.mark.parametrize("content", [[], iter(())], ids=["list", "iterator"])
