@@ -8,13 +8,14 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core.core_schema import CoreSchema, chain_schema
 
+from streamkit.http.mediatypes import is_textual
+
 __all__ = ["EventSchema", "Responses", "describe"]
 
 Responses = dict[int | str, dict[str, Any]]
 """Response Objects by status code, as FastAPI's `responses=` takes them."""
 
 _ANY_TYPE = "*/*"
-_TEXTS = ("xml", "json", "jsonl", "json-seq", "javascript")
 _VALIDATORS = {
     "ETag": "Names this version of the content; send it back in If-None-Match or If-Range.",
     "Last-Modified": "When the content was last changed.",
@@ -59,8 +60,7 @@ def _headers(*told: dict[str, str]) -> dict[str, Any]:
 
 
 def _schema(media_type: str | None) -> dict[str, str]:
-    name = media_type or ""
-    if name.startswith("text/") or name.endswith(_TEXTS):
+    if is_textual(media_type):
         return {"type": "string"}
     # OpenAPI 3.1 says it by `contentMediaType`. `format` is of 3.0, and kept in its registry for
     # the many programs that make a blob of nothing else.

@@ -55,7 +55,8 @@ class RegularFile:
         # True only at the end: until then whoever opened it closes it.
         self._owned = False
         self._fd = fd
-        self.status = status = os.fstat(fd)
+        status = os.fstat(fd)
+        self.status: os.stat_result = status
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "Only regular files are served", path)
         if not stat.S_ISREG(status.st_mode):

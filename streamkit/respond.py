@@ -21,7 +21,7 @@ from streamkit.transfers import source_transfer, stream_transfer
 
 __all__ = ["respond"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 
 async def respond(response: Sendable, scope: Scope, receive: Receive, send: Send) -> None:

@@ -41,7 +41,7 @@ from streamkit.outcome import Reason, StreamOutcome
 
 __all__ = ["Frames", "Limits", "Transfer"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 # Seconds a response waits on for content whose cleanup was cancelled, and still goes on.
 LAST_RESORT = 1.0
@@ -110,7 +110,7 @@ class Transfer:
         self._open_body = open_body
         self._close = close
         self._body: Body | None = None
-        self.began = monotonic()
+        self.began: float = monotonic()
         self._first_chunk_after: float | None = None
         self._items = 0
         self._timer: loop.Timer | None = None

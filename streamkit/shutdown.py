@@ -21,7 +21,7 @@ from streamkit import loop
 
 __all__ = ["Connection", "OpenStream", "Shutdown", "forget", "graceful_shutdown", "register"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
@@ -57,7 +57,7 @@ class Shutdown:
 
     def __init__(self, grace: float) -> None:
         self._loop = anyio.lowlevel.current_token()
-        self.requested = False
+        self.requested: bool = False
         self._grace = grace
         self._streams: set[OpenStream] = set()
         self._is_over = False

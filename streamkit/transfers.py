@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["source_transfer", "stream_transfer"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -15,7 +15,7 @@ from streamkit import loop
 
 __all__ = ["Inbox", "inbox_of", "request_chunks"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 KEY = "streamkit.inbox"
 DISCONNECT: Message = {"type": "http.disconnect"}
@@ -34,8 +34,8 @@ class Inbox:
         self._messages: deque[Message] = deque()
         self._pulling = False
         self._changed: anyio.Event | None = None
-        self.has_reader = False
-        self.disconnected = False
+        self.has_reader: bool = False
+        self.disconnected: bool = False
 
     async def receive(self) -> Message:
         """The next message of the body, or the disconnect; for the one who reads the body."""

@@ -23,7 +23,7 @@ from streamkit.asgi.connection import connection_of, drop, reset_on_close
 
 __all__ = ["Honest", "Truncated", "truncate"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 KEY = "streamkit.verdict"
 # Seconds that the invalid messages may wait for a client until its connection is dropped.

@@ -45,14 +45,14 @@ class Writer:
         self.status = status
         self.headers = headers
         # Set to send the head alone: for HEAD, and for a status that has no content.
-        self.head_only = scope.get("method") == "HEAD"
-        self.state = State.NEW
-        self.bytes_sent = 0
+        self.head_only: bool = scope.get("method") == "HEAD"
+        self.state: State = State.NEW
+        self.bytes_sent: int = 0
         # Runs each `send`; a body may protect it from its content's cancellations.
         self.shield: Callable[..., Any] | None = None
         # On the loop's clock; None while nothing is being sent.
         self.sending_since: float | None = None
-        self.last_sent = 0.0
+        self.last_sent: float = 0.0
         self.clock: Callable[[], float] | None = None
         # Set by a task that sends between two items (a keep-alive, a late start).
         self.other: anyio.Event | None = None

@@ -20,9 +20,10 @@ from streamkit.body.source import PlanContent, WholeSource
 from streamkit.body.stepped import SteppedBody
 from streamkit.body.threaded import ThreadedBody
 from streamkit.encoders.rows import refuse_table
+from streamkit.http.mediatypes import is_textual
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, is_seekable
 
-__all__ = ["Opened", "body_of", "close_abandoned", "open_content"]
+__all__ = ["Opened", "body_of", "close_abandoned", "open_content", "refuse_name"]
 
 # What a content is: a source, sync content with its body, or async content, whose body depends on
 # the loop that will run it.
@@ -97,6 +98,16 @@ def _check_readable(content: Any, owner: str) -> None:
     if isinstance(content, io.IOBase) and callable(readable) and not readable():
         raise TypeError(
             f"{owner} reads the files it is given, and {content!r} is open for writing only"
+        )
+
+
+def refuse_name(content: Any, media_type: str | None, owner: str) -> None:
+    """Refuse a `str` as the whole of what isn't text: it is the name of a file, most often."""
+    if isinstance(content, str) and media_type is not None and not is_textual(media_type):
+        raise TypeError(
+            f"{owner} was given a str to send as {media_type}, which is not text: "
+            f"{content!r:.80}; for the file of that name pass a Path, or use "
+            f"FileStreamingResponse; for these characters themselves pass content.encode()"
         )
 
 

@@ -85,11 +85,11 @@ class Queue:
         self._items: list[Any] = []
         # Sizes: written by the producer when it checks, and by the reader.
         self._added = self._taken = 0
-        self.attention = True
-        self.reader_waiting = False
-        self.writer_waiting = False
-        self.stopped = False
-        self.finished = False
+        self.attention: bool = True
+        self.reader_waiting: bool = False
+        self.writer_waiting: bool = False
+        self.stopped: bool = False
+        self.finished: bool = False
         self.error: BaseException | None = None
 
     # the producer's side

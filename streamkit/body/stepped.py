@@ -87,8 +87,8 @@ class SteppedBody:
         self._told_to_stop = False
         # Whether the content is being closed, which is left alone.
         self._closing = False
-        self.stopped = False
-        self.finished = False
+        self.stopped: bool = False
+        self.finished: bool = False
         self.error = None
 
     def start(self, coding: Coding) -> None:

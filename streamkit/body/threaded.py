@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import io
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ from streamkit.body.base import END, Coding, Pace, encode_first
 from streamkit.body.following import followed
 from streamkit.body.queue import Queue, ThreadSignal
 from streamkit.body.queued import QueuedBody
+from streamkit.body.writable import WritableFile
 from streamkit.closing import close_sync
 from streamkit.errors import StreamStopped, ThreadTimeout
 from streamkit.threads import Burst, stream_limiter
@@ -62,7 +62,7 @@ class ThreadedBody(QueuedBody):
         self._lingers = self._gives_way = False
         self._failure: BaseException | None = None
         self._pace = Pace(THREAD_SLICE)
-        self.waits_for_thread = False
+        self.waits_for_thread: bool = False
 
     def start(self, coding: Coding, reader: ThreadSignal | None = None) -> None:
         """Start the first burst."""
@@ -71,7 +71,7 @@ class ThreadedBody(QueuedBody):
         self._burst = Burst(self._limiter or stream_limiter())
         self._is_alive = loop.liveness()
         self._signal, self._room = loop.make_signal(), loop.make_signal()
-        self.queue = Queue(
+        self.queue: Queue = Queue(
             coding, wake_reader=self._signal.set_threadsafe, wake_writer=self._make_room_known
         )
         loop.spawn(self._run)
@@ -205,12 +205,12 @@ class WrittenBody(ThreadedBody):
     """Runs `write(file)` on one worker thread; what it writes are the items."""
 
     def __init__(
-        self, write: Callable[[io.RawIOBase], object], limiter: anyio.CapacityLimiter | None = None
+        self, write: Callable[[WritableFile], object], limiter: anyio.CapacityLimiter | None = None
     ) -> None:
         super().__init__(write, thread_affine=True, limiter=limiter)
 
     def _pump(self) -> bool:
-        self._content(_QueueFile(self._put_chunk))
+        self._content(WritableFile(self._put_chunk))
         self.queue.add_tail()
         return True
 
@@ -236,25 +236,3 @@ def _comes_of_stop(error: BaseException) -> bool:
         if isinstance(found, BaseExceptionGroup):
             left += found.exceptions
     return False
-
-
-class _QueueFile(io.RawIOBase):
-    """The write-only, unseekable file that `iterate_writes` hands to its function."""
-
-    def __init__(self, put: Callable[[bytes], None]) -> None:
-        self._put = put
-        self._position = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def write(self, data: Any, /) -> int:
-        if self.closed:
-            raise ValueError("write to a closed file")
-        chunk = data.encode() if isinstance(data, str) else memoryview(data).tobytes()
-        self._position += len(chunk)
-        self._put(chunk)
-        return len(data) if isinstance(data, str) else len(chunk)

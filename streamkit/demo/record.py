@@ -172,7 +172,7 @@ class Record:
             await anyio.sleep(TICK)
 
 
-record = Record()
+record: Record = Record()
 
 
 class Wire:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
 
 from starlette.background import BackgroundTask
 from starlette.requests import HTTPConnection
@@ -11,13 +11,11 @@ from starlette.requests import HTTPConnection
 from streamkit.declare import Option, anything
 from streamkit.encoders import Encoder
 from streamkit.encoders.sse import SSEEncoder
-from streamkit.formats.json import ErrorItemOptions, ErrorItems
+from streamkit.formats.json import ErrorItemOptions, ErrorItems, T
 from streamkit.openapi import EventSchema
 from streamkit.responses import OnClose
 
 __all__ = ["SSEOptions", "SSEStreamingResponse", "last_event_id"]
-
-T = TypeVar("T")
 
 
 class SSEOptions(ErrorItemOptions, total=False):
@@ -56,9 +54,9 @@ class SSEStreamingResponse(ErrorItems[T]):
     """
 
     media_type = "text/event-stream"
-    options = SSEOptions
-    keep_alive = 15.0
-    first_chunk_timeout = 0.05
+    options: ClassVar[type] = SSEOptions
+    keep_alive: float | None = 15.0
+    first_chunk_timeout: float | None = 0.05
     farewell: object = None
     keep_alive_item: object = None
     _why_utf8 = "WHATWG HTML §9.2.4"
