@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core.core_schema import CoreSchema, chain_schema
 
 from streamkit.http.mediatypes import is_textual
 
-__all__ = ["EventSchema", "Responses", "describe"]
+__all__ = ["EventSchema", "Responses", "describe", "members_of"]
 
 Responses = dict[int | str, dict[str, Any]]
 """Response Objects by status code, as FastAPI's `responses=` takes them."""
@@ -49,6 +50,15 @@ def describe(media_type: str | None, *, source: bool) -> Responses:
             "headers": _headers(size, _ACCEPT_RANGES),
         },
     }
+
+
+def members_of(item: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one that a type is.
+
+    >>> members_of(int | str), members_of(list[int])
+    ((<class 'int'>, <class 'str'>), (list[int],))
+    """
+    return get_args(item) if get_origin(item) in (Union, UnionType) else (item,)
 
 
 def _headers(*told: dict[str, str]) -> dict[str, Any]:

@@ -176,6 +176,11 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         """
         return describe(media_type or cls.media_type, source=source)
 
+    @classmethod
+    def _with_items(cls, item: Any) -> type[StreamingResponse]:
+        """The class that tells of items of a type; a format whose items have one overrides it."""
+        return cls
+
     def option(self, name: str) -> Any:
         """An option that is a function, ready to be called; on a class it may be a method."""
         return bind(self, name, options_of(self.options).get(name))

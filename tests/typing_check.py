@@ -20,7 +20,7 @@ import anyio
 import openpyxl
 import pandas
 import PIL.Image
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from matplotlib.figure import Figure
 from starlette.background import BackgroundTask
 from starlette.responses import Response
@@ -55,6 +55,7 @@ from streamkit import (
     split_lines,
     stream_limiter,
 )
+from streamkit.fastapi import StreamRoute
 from streamkit.testing import (
     Chunk,
     FetchedResponse,
@@ -113,6 +114,14 @@ def report() -> StreamingResponse:
 @app.get("/events", response_class=SSEStreamingResponse)
 async def events() -> AsyncIterator[ServerSentEvent]:
     yield ServerSentEvent({"n": 1}, event="tick", id="1", retry=1000, comment="a tick")
+
+
+router = APIRouter(route_class=StreamRoute)
+app.include_router(router)
+
+
+class SourceRoute(StreamRoute):
+    serves_source = True
 
 
 # responses

@@ -125,6 +125,13 @@ def close_abandoned(content: Any) -> None:
     loop.run_somewhere(close)
 
 
+# FastAPI makes such a response of whatever an endpoint returns.
+_ORDINARY = (
+    "; as FastAPI's default_response_class it is that of every route: make it the response_class "
+    "of those that stream"
+)
+
+
 def _refusal(content: Any, owner: str) -> TypeError:
     given = type(content).__name__
     if iscoroutine(content):
@@ -134,8 +141,9 @@ def _refusal(content: Any, owner: str) -> TypeError:
         hint = f"; call it: {content.__name__}()"
     elif isinstance(content, Mapping):
         hint = "; for one JSON object use JSONResponse, for a stream of them put them in a list"
+        hint += _ORDINARY
     else:
-        hint = "; for a fixed body use Response"
+        hint = f"; for a fixed body use Response{_ORDINARY}"
     return TypeError(
         f"{owner} content must be an iterable or async iterable, a file, a path, str or bytes, "
         f"got {given}{hint}"

@@ -128,6 +128,12 @@ class JSONItems(StreamingResponse, Generic[T]):
         return described
 
     @classmethod
+    def _with_items(cls, item: Any) -> type[StreamingResponse]:
+        generic: Any = cls
+        typed: type[StreamingResponse] = generic if cls.item_adapter else generic[item]
+        return typed
+
+    @classmethod
     def _item_schema(cls) -> Any:
         """The type whose JSON schema is that of one item."""
         return cls.item_type

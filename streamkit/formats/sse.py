@@ -10,10 +10,10 @@ from starlette.requests import HTTPConnection
 
 from streamkit.declare import Option, anything
 from streamkit.encoders import Encoder
-from streamkit.encoders.sse import SSEEncoder
+from streamkit.encoders.sse import ServerSentEvent, SSEEncoder
 from streamkit.formats.json import ErrorItemOptions, ErrorItems, T
-from streamkit.openapi import EventSchema
-from streamkit.responses import OnClose
+from streamkit.openapi import EventSchema, members_of
+from streamkit.responses import OnClose, StreamingResponse
 
 __all__ = ["SSEOptions", "SSEStreamingResponse", "last_event_id"]
 
@@ -98,6 +98,13 @@ class SSEStreamingResponse(ErrorItems[T]):
 
     def _farewell(self) -> Callable[[], bytes] | None:
         return (lambda: self._farewell_frame) if self._farewell_frame else None
+
+    @classmethod
+    def _with_items(cls, item: Any) -> type[StreamingResponse]:
+        # The data of these may be anything.
+        raw = (ServerSentEvent, str, bytes)
+        kinds = [each for each in members_of(item) if isinstance(each, type)]
+        return cls if any(issubclass(each, raw) for each in kinds) else super()._with_items(item)
 
     @classmethod
     def _item_schema(cls) -> Any:
