@@ -13,8 +13,8 @@ side writes, so that one of the two always sees the other:
 
 `attention` has two writers: the producer clears it before it reads the flags it stands for. A wake
 too many is harmless: whoever waits looks again. This needs loads and stores in program order, as
-the GIL gives them; on builds without it the atomic operations of list and attribute access do,
-which `tests/body/test_queue.py` stresses.
+the GIL gives them. No build without it promises that, and none is supported. `tests/test_queue.py`
+stresses the queue, and lets each side act at the last moment before the other sets a flag.
 """
 
 from __future__ import annotations
