@@ -50,7 +50,7 @@ def _weigh(item: Any) -> int:
 class Stream(AsyncIterator[T], Generic[T]):
     """What `iterate_in_threadpool` and `iterate_writes` give: an async iterator of items.
 
-    It starts with the first item that is asked for, and is closed by whoever holds it: `aclose()`
+    It starts with the first item that is asked for, and its holder closes it: `aclose()`
     closes the content, also of a stream that never started. A response or an archive takes it
     over, and it gives nothing any more.
 
@@ -205,8 +205,8 @@ def iterate_writes(
     long as it reads.
 
     When the client leaves, the next `write` raises `StreamStopped`: let it pass. A library may
-    wrap it in an error of its own: that is no failure either. What `write` raises otherwise
-    reaches the one who iterates.
+    wrap it in another error, which is no failure either. Any other exception of `write`
+    reaches the code that iterates.
 
         def save(file: WritableFile) -> None:
             with zipfile.ZipFile(file, "w") as archive:

@@ -1,4 +1,4 @@
-"""What an operator sees of the responses: observers, and the list of what is open."""
+"""What an operator sees of the responses: observers, and the list of open ones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 from starlette.types import Scope
 
@@ -20,6 +19,7 @@ __all__ = [
     "Observer",
     "OpenResponse",
     "OpenStreamInfo",
+    "Progress",
     "StreamInfo",
     "Waiting",
     "forget",
@@ -41,7 +41,7 @@ class StreamInfo:
 
     * `route`: the path template of its route, `"/orders/{id}"`; None without a router.
     * `method`: `"GET"` and the like.
-    * `media_type`: of what is sent, None if there is none.
+    * `media_type`: that of the response, None if it has none.
     * `client`: the address that the server tells, or None.
     * `status`: None until the response has started, and for ever if it never does.
     * `scope`: the ASGI scope.
@@ -77,8 +77,8 @@ class Observer:
     """What an observer may have; subclass it, or pass any object with one or more of these.
 
     The methods are called on the event loop's thread while the response waits for them: take
-    microseconds, and hand what takes longer to a thread. What they raise is logged and disturbs
-    nothing.
+    microseconds, and hand what takes longer to a thread. What they raise is logged; the
+    response goes on.
 
         class Printer(Observer):
             def ended(self, info, outcome):
@@ -135,7 +135,7 @@ class _Registration:
 
 
 observers: tuple[_Registration, ...] = ()
-"""Empty unless somebody observes: the only thing a response checks then."""
+"""Empty without observers: then a response checks nothing else."""
 
 
 def observe(observer: Observer | object) -> _Registration:
@@ -224,19 +224,21 @@ def _named(mounted: str, params: dict[str, Any], path: str) -> str:
 
 
 class OpenResponse(Protocol):
-    """What `open_streams` reads of a response on its way. Times are `time.monotonic()`'s."""
+    """What `open_streams` reads of a response on its way."""
 
     scope: Scope
-    began: float
-    last_item: float | None
-    """When items were taken from the content last."""
-    last_send: float | None
-    """When a send came back last."""
 
-    @property
-    def bytes_sent(self) -> int: ...
-    @property
-    def waiting(self) -> Waiting: ...
+    def progress(self) -> Progress: ...
+
+
+class Progress(NamedTuple):
+    """How far a response has come. Seconds; None before the first."""
+
+    age: float
+    bytes_sent: int
+    since_last_item: float | None
+    since_last_send: float | None
+    waiting: Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,21 +280,6 @@ def open_streams() -> list[OpenStreamInfo]:
     for each in open_streams():
         print(each.route, round(each.age), each.bytes, each.waiting)
     """
-    now = monotonic()
-    # sorted() copies the set in one step: the loop's thread may change it meanwhile.
-    responses = sorted(_open, key=lambda response: response.began)
-    return [
-        OpenStreamInfo(
-            route_of(response.scope),
-            now - response.began,
-            response.bytes_sent,
-            _since(response.last_item, now),
-            _since(response.last_send, now),
-            response.waiting,
-        )
-        for response in responses
-    ]
-
-
-def _since(moment: float | None, now: float) -> float | None:
-    return None if moment is None else max(0.0, now - moment)
+    # list() copies the set in one step: the loop's thread may change it meanwhile.
+    found = [(route_of(each.scope), *each.progress()) for each in list(_open)]
+    return [OpenStreamInfo(*each) for each in sorted(found, key=lambda each: -each[1])]

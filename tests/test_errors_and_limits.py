@@ -78,6 +78,11 @@ def yielding_fastapi_app(endpoint: Callable[[], Any], **options: Any) -> FastAPI
     return app
 
 
+async def as_async(items: Any) -> AsyncIterator[bytes]:
+    for item in items:
+        yield item
+
+
 async def raises_async(error: Exception) -> AsyncIterator[bytes]:
     raise error
     yield b""
@@ -373,7 +378,7 @@ async def test_a_disconnect_while_the_last_message_is_handled_is_no_disconnect()
 async def test_a_last_message_that_hangs_after_a_disconnect_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamkit.serve.LAST_RESORT", 0.01)
+    monkeypatch.setattr("streamkit.watch.LAST_RESORT", 0.01)
     outcomes: list[StreamOutcome] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -423,7 +428,10 @@ async def test_messages_of_a_request_body_do_not_end_the_response() -> None:
 
 
 @pytest.mark.parametrize("version", ["2.3", "2.4"])
-async def test_a_client_that_takes_nothing_is_dropped_after_send_timeout(version: str) -> None:
+async def test_a_client_that_takes_nothing_is_dropped_after_send_timeout(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.asgi.truncate.PATIENCE", 0.01)
     outcomes: list[StreamOutcome] = []
     response = StreamingResponse(endless(), send_timeout=0.02, on_close=outcomes.append)
     async with stream(response, spec_version=version) as client:
@@ -437,6 +445,19 @@ async def test_a_client_that_takes_nothing_is_dropped_after_send_timeout(version
         assert not client.complete
     assert outcomes[0].reason == "timeout"
     assert outcomes[0].error is client.error
+
+
+@pytest.mark.parametrize("make", [iter, as_async])
+async def test_a_client_that_takes_nothing_of_the_last_batch_is_dropped_as_well(make: Any) -> None:
+    outcomes: list[StreamOutcome] = []
+    content = make([b"x" * 1000, b"y" * 50_000])
+    response = StreamingResponse(content, send_timeout=0.05, on_close=outcomes.append)
+    async with stream(response, read_ahead=100) as client:
+        await anext(client)
+        client.stall()
+        with anyio.fail_after(4):
+            await client.wait_closed()
+    assert [outcome.reason for outcome in outcomes] == ["timeout"]
 
 
 async def test_a_client_that_is_only_slow_is_not_dropped() -> None:
@@ -613,7 +634,10 @@ async def test_the_outcome_tells_how_it_went() -> None:
         outcome.reason = "error"  # type: ignore[misc]
 
 
-async def test_on_close_may_be_async_and_is_left_to_finish_when_cancelled() -> None:
+async def test_on_close_may_be_async_and_is_left_to_finish_when_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamkit.asgi.truncate.PATIENCE", 0.01)
     steps: list[str] = []
 
     async def on_close(outcome: StreamOutcome) -> None:

@@ -26,7 +26,7 @@ __all__ = ["Honest", "Truncated", "truncate"]
 logger: logging.Logger = logging.getLogger("streamkit")
 
 KEY = "streamkit.verdict"
-# Seconds that the invalid messages may wait for a client until its connection is dropped.
+# Seconds that an invalid message may wait for a client until its connection is dropped.
 PATIENCE = 1.0
 
 
@@ -94,14 +94,22 @@ def mark_failed(scope: Scope, error: BaseException) -> None:
 
 
 async def truncate(
-    scope: Scope, send: Send, error: BaseException, patience: float | None = None
+    scope: Scope,
+    send: Send,
+    error: BaseException,
+    *,
+    patience: float | None = None,
+    cancelled: bool = False,
 ) -> None:
-    """Send two invalid messages: a chunk that is none, and trailers that nobody announced.
+    """Send two invalid messages: a chunk that is none, and trailers that were not announced.
 
     The chunk passes through relays to the server; the trailers help where something between
-    touches the chunk (GZipMiddleware) or passes over what isn't bytes (granian). Where a stalled
-    client keeps them waiting for `patience` seconds, its connection is dropped, if it is an
-    HTTP/1 connection that can be found. What `send` says to the messages is ignored.
+    touches the chunk (GZipMiddleware) or passes over what isn't bytes (granian). A relay that the
+    chunk has ended reads no more: its cancellation of this task ends the wait for the trailers,
+    unless the task is `cancelled` anyway.
+
+    Where a stalled client keeps the messages waiting for `patience` seconds, its connection is
+    dropped, if it is an HTTP/1 connection that can be found. What `send` says is ignored.
     """
     mark_failed(scope, error)
     patience = PATIENCE if patience is None else patience
@@ -110,20 +118,23 @@ async def truncate(
         # Its bodies end with the connection: only a reset tells a cut from an end.
         reset_on_close(connections)
     poison = _Unsendable(error)
-    with anyio.move_on_after(patience) as waiting:
-        await _send_invalid(send, poison)
-    if waiting.cancelled_caught and drop(connections):
-        logger.warning("the connection of a stalled client was dropped: its response failed")
-        with anyio.move_on_after(patience):
-            await _send_invalid(send, poison)
-
-
-async def _send_invalid(send: Send, poison: _Unsendable) -> None:
     chunk: Message = {"type": "http.response.body", "body": poison, "more_body": True}
     trailers: Message = {"type": "http.response.trailers", "headers": poison}
-    for message in (chunk, trailers):
-        try:
-            await send(message)
-        except Exception:
-            # The response's own error is raised next, whatever became of this.
-            logger.debug("the body was cut", exc_info=True)
+    with anyio.move_on_after(patience, shield=True) as waiting:
+        await _send_invalid(send, chunk)
+    if not waiting.cancelled_caught:
+        with anyio.move_on_after(patience, shield=cancelled) as waiting:
+            await _send_invalid(send, trailers)
+    if waiting.cancelled_caught and drop(connections):
+        logger.warning("the connection of a stalled client was dropped: its response failed")
+        with anyio.move_on_after(patience, shield=True):
+            await _send_invalid(send, chunk)
+            await _send_invalid(send, trailers)
+
+
+async def _send_invalid(send: Send, message: Message) -> None:
+    try:
+        await send(message)
+    except Exception:
+        # The response's own error is raised next, also if this failed.
+        logger.debug("the body was cut", exc_info=True)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 from urllib.parse import parse_qs
 
 import anyio
@@ -43,7 +43,7 @@ class PlannedFailure(Exception):
 
 @dataclass
 class Entry:
-    """What is known of one stream. `made` and `sent` are bytes; `play` is the page's name for it.
+    """The facts about one stream. `made` and `sent` are bytes; `play` is the page's name for it.
 
     A mark is [version, milliseconds, bytes], and grows until its milliseconds are over.
     """
@@ -217,7 +217,7 @@ class RecordedRoute(StreamRoute):
 class SourceRoute(RecordedRoute):
     """One whose response can be read from the middle, as `/docs` then says."""
 
-    serves_source = True
+    serves_source: ClassVar[bool | None] = True
 
 
 def routes(route_class: type[RecordedRoute] = RecordedRoute) -> APIRouter:
