@@ -16,7 +16,7 @@ from streamkit.observing import Observation
 
 __all__ = ["Frames", "Sender"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 
 @dataclass(slots=True)
@@ -51,21 +51,21 @@ class Sender:
     )
 
     def __init__(self, writer: Writer, frames: Frames) -> None:
-        self.writer = writer
-        self.frames = frames
+        self.writer: Writer = writer
+        self.frames: Frames = frames
         # The body, if it compresses what it gives; frames then go through it too.
         self.compressed: CompressedBody | None = None
         self.observation: Observation | None = None
-        self.items = 0
+        self.items: int = 0
         # On the loop's clock. An item is there when it was sent: the content did not run before.
         self.first_chunk_at: float | None = None
         self.last_item: float | None = None
         # Whether the body is waited for, and nothing is being sent.
-        self.waits = False
+        self.waits: bool = False
         # Set when the response ends otherwise: what is ready is not sent any more.
-        self.stopped = False
+        self.stopped: bool = False
         # Set to end after what is ready now, with the farewell.
-        self.shuts_down = False
+        self.shuts_down: bool = False
         # Set while something is sent between two items.
         self._aside: anyio.Event | None = None
         # Whether a chunk is all there is to send, and nothing else to be looked at.

@@ -360,6 +360,12 @@ def find_faults(tab: Any, tag: str | None = None) -> list[tuple[str, str]]:
     ]
 
 
+def test_no_picture_looks_broken_before_it_plays(tabs: Tabs) -> None:
+    tab = tabs.open(viewport={"width": 390, "height": 844})
+    widths = tab.locator("img").evaluate_all("images => images.map(each => each.naturalWidth)")
+    assert widths == [320, 320]
+
+
 def test_streams_of_a_closed_tab_are_closed(tabs: Tabs, served: Server) -> None:
     card = Card(tabs.open(), "slow_file")
     card.press("Play")
