@@ -82,7 +82,7 @@ class Follow(AsyncIterator[Any]):
         self._on_slow: OnSlow = on_slow
         self._format: RecordFormat = ItemFormat()
         self._encodes = False
-        self._position = ""
+        self._position: str = ""
         # The cursor after which items are missing.
         self._missed: str | None = None
         self._start: ResponseStart | None = None
