@@ -41,6 +41,10 @@ class CompressedBody:
         self.items = 0
 
     @property
+    def name(self) -> str:
+        return self._body.name
+
+    @property
     def finished(self) -> bool:
         return self._body.finished
 
