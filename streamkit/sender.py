@@ -227,7 +227,9 @@ class Sender:
 
         async def send() -> None:
             try:
-                await function()
+                # Otherwise chunks are ready, and come first: they may be compressed already.
+                if self.waits:
+                    await function()
             except BaseException as exc:
                 failed(exc)
             finally:

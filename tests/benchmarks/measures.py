@@ -25,7 +25,7 @@ WATCHED_FOR = 2.0
 TRICKLES_FOR = 1.0
 FANS_FOR = 3.0
 PINGS_FOR = 2.5
-SLOW_FOR = 10.0
+SLOW_FOR = 12.0
 
 
 def transfer(what: str, per: float = 1) -> Measure:
@@ -144,12 +144,14 @@ def latency(*, compressed: bool = False) -> Measure:
 
 
 def slow_clients(server: Server, url: str, n: int) -> Figures:
-    """`n` clients that take a byte a second: how many are left after 10 s, and a `/ping` meanwhile.
+    """`n` clients that take a byte a second: how many are left in the end, and a `/ping` meanwhile.
 
-    Theirs is a stream without an end that has a `min_rate`.
+    Theirs is a stream without an end that has a `min_rate`. What the kernel takes for a client
+    leaves first, as fast as it can: the pings begin when every client is waited for.
     """
     client.fetch(server.address, "/ping")
     with SlowCrowd(server.address, url, n) as crowd:
+        server.wait_until_idle(20)
         pings = pings_beside(crowd, server.address, "/ping", SLOW_FOR)
         left = float(client.fetch(server.address, "/open"))
     return {"left": left, "/ping p99 ms": p99(pings) * 1e3}

@@ -76,7 +76,7 @@ def streamkit() -> ASGIApp:
         return lambda n: kit.JSONLinesStreamingResponse(rows(n), compress=(coding,))
 
     def slow(n: int) -> Response:
-        return kit.StreamingResponse(flood(n), min_rate=1000, min_rate_grace=2.5)
+        return kit.StreamingResponse(flood(n), min_rate=1000, min_rate_grace=5.0)
 
     return app(
         {

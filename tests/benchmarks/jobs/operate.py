@@ -82,6 +82,6 @@ JOBS = [
         warm_up=None,
         same=None,
         label="500 clients below min_rate",
-        note="Their grace is 2.5 s, and the pings go on for 10 s from when all are open.",
+        note="Their grace is 5 s; pings begin when all are waited for, and go on for 12 s.",
     ),
 ]
