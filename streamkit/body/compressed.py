@@ -38,7 +38,7 @@ class CompressedBody:
         self._choose = choose
         self._coder: Coder | None = None
         # Chunks of the content in what was given so far.
-        self.items = 0
+        self.items: int = 0
 
     @property
     def name(self) -> str:
@@ -157,7 +157,7 @@ class CompressedQueue(Queue):
         self._packed = 0
         self._has_unflushed = self._ended = False
         # Chunks of the content in what was taken.
-        self.items = 0
+        self.items: int = 0
 
     # the producer's side
 

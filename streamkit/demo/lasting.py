@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from itertools import count
 
 import anyio
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 
 from streamkit import SSEStreamingResponse, last_event_id
 from streamkit.demo.record import routes
@@ -16,10 +16,10 @@ __all__ = ["live", "router"]
 
 WORDS = "This answer goes on, whether you look or not. Leave, come back, and miss no word of it. "
 
-router = routes()
+router: APIRouter = routes()
 live = Live(grace=0.5)
 numbers = live.channel("counter", history=1)
-added = count(1)
+added: count[int] = count(1)
 
 
 async def say(words: Iterable[str]) -> AsyncIterator[str]:
