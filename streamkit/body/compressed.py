@@ -137,6 +137,8 @@ class CompressedQueue(Queue):
         "items",
     )
 
+    reader_waiting: bool
+
     def __init__(
         self,
         coding: Coding,

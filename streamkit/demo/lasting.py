@@ -10,15 +10,15 @@ from fastapi import APIRouter, Request, Response
 
 from streamkit import SSEStreamingResponse, last_event_id
 from streamkit.demo.record import routes
-from streamkit.live import Live
+from streamkit.live import Channel, Live
 
 __all__ = ["live", "router"]
 
 WORDS = "This answer goes on, whether you look or not. Leave, come back, and miss no word of it. "
 
 router: APIRouter = routes()
-live = Live(grace=0.5)
-numbers = live.channel("counter", history=1)
+live: Live = Live(grace=0.5)
+numbers: Channel = live.channel("counter", history=1)
 added: count[int] = count(1)
 
 
