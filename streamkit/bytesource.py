@@ -49,7 +49,7 @@ class Given:
         last_modified: datetime | Literal[False] | None = None,
         media_type: str | None = None,
     ) -> None:
-        self.says_nothing = etag is None and last_modified is None and media_type is None
+        self.says_nothing: bool = etag is None and last_modified is None and media_type is None
         self._etag, self._last_modified, self._media_type = etag, last_modified, media_type
         if self.says_nothing:
             return

@@ -281,5 +281,5 @@ def open_streams() -> list[OpenStreamInfo]:
         print(each.route, round(each.age), each.bytes, each.waiting)
     """
     # list() copies the set in one step: the loop's thread may change it meanwhile.
-    found = [(route_of(each.scope), *each.progress()) for each in list(_open)]
-    return [OpenStreamInfo(*each) for each in sorted(found, key=lambda each: -each[1])]
+    found = [OpenStreamInfo(route_of(each.scope), *each.progress()) for each in list(_open)]
+    return sorted(found, key=lambda info: -info.age)

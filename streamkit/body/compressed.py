@@ -38,7 +38,7 @@ class CompressedBody:
         self._choose = choose
         self._coder: Coder | None = None
         # Chunks of the content in what was given so far.
-        self.items = 0
+        self.items: int = 0
 
     @property
     def name(self) -> str:
@@ -137,6 +137,8 @@ class CompressedQueue(Queue):
         "items",
     )
 
+    reader_waiting: bool
+
     def __init__(
         self,
         coding: Coding,
@@ -157,7 +159,7 @@ class CompressedQueue(Queue):
         self._packed = 0
         self._has_unflushed = self._ended = False
         # Chunks of the content in what was taken.
-        self.items = 0
+        self.items: int = 0
 
     # the producer's side
 

@@ -6,20 +6,20 @@ from collections.abc import AsyncIterator, Iterable
 from itertools import count
 
 import anyio
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 
 from streamkit import SSEStreamingResponse, last_event_id
 from streamkit.demo.record import routes
-from streamkit.live import Live
+from streamkit.live import Channel, Live
 
 __all__ = ["live", "router"]
 
 WORDS = "This answer goes on, whether you look or not. Leave, come back, and miss no word of it. "
 
-router = routes()
-live = Live(grace=0.5)
-numbers = live.channel("counter", history=1)
-added = count(1)
+router: APIRouter = routes()
+live: Live = Live(grace=0.5)
+numbers: Channel = live.channel("counter", history=1)
+added: count[int] = count(1)
 
 
 async def say(words: Iterable[str]) -> AsyncIterator[str]:

@@ -55,7 +55,7 @@ class ReaderBody:
         self._is_first = True
         # When the loop has to have its turn; 0 after a wait.
         self._until = 0.0
-        self.finished = False
+        self.finished: bool = False
         self.error: BaseException | None = None
 
     def start(self, coding: Coding) -> None:

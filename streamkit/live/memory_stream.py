@@ -26,17 +26,18 @@ class Kept:
     """One run or channel: `records[start:]` are what is kept of it."""
 
     def __init__(self, origin: str, is_channel: bool) -> None:
-        self.origin = self.floor = origin
+        self.origin = origin
+        self.floor: str = origin
         # What the ids of a run begin with.
-        self.generation = origin[:14]
+        self.generation: str = origin[:14]
         self.is_channel = is_channel
         self.records: list[Record] = []
         self.times: list[float] = []
-        self.start = 0
-        self.size = 0
+        self.start: int = 0
+        self.size: int = 0
         self.end: Record | None = None
         self.linger: float | None = None
-        self.expires = 0.0
+        self.expires: float = 0.0
         self.sinks: list[Sink] = []
 
     @property

@@ -60,9 +60,9 @@ class Reader:
         on_slow: OnSlow,
     ) -> None:
         self._core = core
-        self.tail = tail
+        self.tail: Tail = tail
         # The id of the last item that was given, or the one after which the reader began.
-        self.position = position
+        self.position: str = position
         # The newest last.
         self._page = page[::-1]
         self._page_size = PAGE
@@ -71,7 +71,7 @@ class Reader:
         # Up to here a burst came while it waited, which it may take at its own pace.
         self._granted = 0
         # Whether it takes chunks that others take, too.
-        self.flows = False
+        self.flows: bool = False
         # How far behind a reader of a channel may be.
         self._window = window
         self._on_slow: OnSlow = on_slow
