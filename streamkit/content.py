@@ -7,13 +7,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
+from starlette.requests import ClientDisconnect
 
 from streamkit import loop
 from streamkit.asgi.writer import ClientLeft
 from streamkit.body.base import Body, Coding
-from streamkit.closing import close_async
-from streamkit.ending import Ending, failure
+from streamkit.body.threaded import ThreadedBody
+from streamkit.closing import close_async, comes_of, first_of
+from streamkit.ending import Ending, failure, tell_given_up
 from streamkit.errors import ClientTooSlow
+from streamkit.outcome import Reason
 from streamkit.sender import Sender
 from streamkit.watch import Watch
 
@@ -51,6 +54,8 @@ class ContentTask:
         # Whether the response starts before the content has given anything.
         self._late = late
         self.body: Body | None = None
+        # Whether the server has said that the client left; the content may have heard it first.
+        self.client_left: Callable[[], bool] = lambda: False
         # Whether a cancellation of the task would reach the content.
         self._cancellable = False
         self._opened = self._attended = self._killed = False
@@ -96,15 +101,21 @@ class ContentTask:
         except ClientTooSlow as exc:
             self._end("timeout", exc)
         except BaseException as exc:
-            self._end("error", failure(exc))
+            if self.client_left() and comes_of(exc, ClientDisconnect):
+                self._end("disconnect", None)
+                return
+            is_first = self._end("error", failure(exc))
             if isinstance(exc, GeneratorExit) and not loop.on_loop():
                 raise
+            if is_first:
+                await self._sender.tell_error(exc)
         finally:
             self._cancellable = False
 
-    def _end(self, reason: Any, error: BaseException | None) -> None:
-        self._ending.decide(reason, error)
+    def _end(self, reason: Reason, error: BaseException | None) -> bool:
+        is_first = self._ending.decide(reason, error)
         self._sender.stop()
+        return is_first
 
     async def _open(self) -> Body | None:
         """Open the content in its own time, and start its body."""
@@ -153,12 +164,20 @@ class ContentTask:
                 raise error
         except BaseException as exc:
             if not self._killed:
-                self._ending.error = self._ending.error or exc
+                self._ending.error = first_of(self._ending.error, exc)
                 if isinstance(exc, GeneratorExit) and not loop.on_loop():
                     self._set_closed()
                     raise
+        if self._killed and isinstance(body, ThreadedBody) and not body.finished:
+            self._tell_given_up()
         await self._ending.end_unstarted()
         self._set_closed()
+
+    def _tell_given_up(self) -> None:
+        body = self.body
+        tell_given_up(
+            "content" if body is None else body.name, on_thread=isinstance(body, ThreadedBody)
+        )
 
     def _set_closed(self) -> None:
         self.closed = True
@@ -170,7 +189,9 @@ class ContentTask:
 
     def stop(self) -> None:
         """Stop the content; returns at once."""
-        cancel = self.body is None or self.body.stop()
+        body = self.body
+        # A body that is finished has nothing left to clean up: only a `send` is waited for.
+        cancel = body is None or body.stop() or body.finished
         self._watch.cleanup_begins()
         if cancel and self._cancellable:
             # Once: the content's own cleanup, which comes next, must be left to finish.
@@ -180,7 +201,7 @@ class ContentTask:
     def give_up(self, allowed: float) -> bool:
         """Cancel the cleanup; True if that was done before, and the response goes on without."""
         if self._killed:
-            logger.error("a response goes on without its content, whose cleanup can't be cancelled")
+            self._tell_given_up()
             self._set_closed()
             return True
         self._killed = True

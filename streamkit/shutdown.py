@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import socket
-import stat
 import threading
 from collections import defaultdict
 from collections.abc import AsyncGenerator
@@ -16,10 +13,13 @@ from typing import Any, Protocol
 
 import anyio
 import anyio.lowlevel
+from starlette.types import Scope
 
 from streamkit import loop
+from streamkit.asgi.connection import connection_of, drop
+from streamkit.asgi.listeners import Address, Listeners, address_of
 
-__all__ = ["Connection", "OpenStream", "Shutdown", "forget", "graceful_shutdown", "register"]
+__all__ = ["OpenStream", "Shutdown", "forget", "graceful_shutdown", "register"]
 
 logger = logging.getLogger("streamkit")
 
@@ -28,17 +28,14 @@ SIGNALS = tuple(
 )
 # Seconds that streams get, once they are cut, to close what they hold.
 CLOSING = 0.5
-
-
-# The addresses of the client and of the server.
-Connection = tuple[tuple[str, int], tuple[str, int]] | None
+# Seconds between two looks whether the server still listens.
+LOOK = 0.25
 
 
 class OpenStream(Protocol):
     """A response on its way; both methods are called on the loop's thread."""
 
-    @property
-    def connection(self) -> Connection | None: ...
+    scope: Scope
 
     def shut_down(self) -> None:
         """The app begins to shut down: say farewell, or go on."""
@@ -61,6 +58,8 @@ class Shutdown:
         self.requested = False
         self._grace = grace
         self._streams: set[OpenStream] = set()
+        self._listeners: dict[Address, Listeners] = {}
+        self._timer: loop.Timer | None = None
         self._is_over = False
         self._closed = False
         self._begun = anyio.Event()
@@ -74,7 +73,7 @@ class Shutdown:
     def request(self) -> None:
         """Begin to shut the streams down, as a signal does; callable from any thread.
 
-        For servers whose serving process gets no signal, and for tests.
+        For a server that neither gets a signal nor closes its sockets first, and for tests.
         """
         self.requested = True
         self._signal.set_threadsafe()
@@ -88,6 +87,7 @@ class Shutdown:
         self._streams.add(stream)
         # A server may have set handlers of its own after the app's startup.
         self._chain_signals()
+        self._watch_listeners(address_of(stream.scope))
         if self.requested:
             stream.shut_down()
         if self._is_over:
@@ -98,6 +98,20 @@ class Shutdown:
         self._streams.discard(stream)
         if self.requested and not self._streams:
             self._signal.set()
+
+    def _watch_listeners(self, address: Address | None) -> None:
+        """While streams are open, look whether the server still accepts."""
+        if address is not None and address not in self._listeners:
+            self._listeners[address] = Listeners(address)
+        if self._timer is None and not self.requested and any(self._listeners.values()):
+            self._timer = loop.call_at(loop.clock()() + LOOK, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if any(listeners.closed() for listeners in self._listeners.values()):
+            self.request()
+        elif self._streams:
+            self._watch_listeners(None)
 
     async def _run(self) -> None:
         """Wait for the request, then see to it that all streams end."""
@@ -114,7 +128,9 @@ class Shutdown:
         for stream in left:
             stream.cut(CLOSING)
         await self._wait_until_ended(CLOSING)
-        _drop({stream.connection for stream in left if stream.connection})
+        # The server would wait, for ever, until a client that has stalled takes what was written.
+        if dropped := drop({connection_of(stream.scope) for stream in left}):
+            logger.warning("shutting down: dropped %d clients that take nothing", dropped)
         await self._wait_until_ended(CLOSING)
         for number in self._postponed:
             _act_by_default(number)
@@ -149,7 +165,7 @@ class Shutdown:
         # A handler that was set later, and chained anew, may call this one in its turn.
         self._depth += 1
         try:
-            chained = self._chained[number][-self._depth]
+            chained = _past_closed(number, self._chained[number][-self._depth])
             if callable(chained):
                 chained(number, frame)
             elif again:
@@ -164,38 +180,23 @@ class Shutdown:
         self._closed = True
         for number, chained in self._chained.items():
             if signal.getsignal(number) == self._on_signal:
-                signal.signal(number, chained[-1])
+                signal.signal(number, _past_closed(number, chained[-1]))
 
 
 def _is_ours(handler: Any) -> bool:
     return isinstance(getattr(handler, "__self__", None), Shutdown)
 
 
+def _past_closed(number: int, handler: Any) -> Any:
+    """The handler, or what was there before it if its shutdown has been left already."""
+    while _is_ours(handler) and handler.__self__._closed:
+        handler = handler.__self__._chained[number][-1]
+    return handler
+
+
 def _act_by_default(number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
-
-
-def _drop(connections: set[Connection]) -> None:
-    """Shut the sockets down that the server still holds for these.
-
-    It would wait, for ever, until a client that has stalled takes what was written for it.
-    """
-    try:
-        descriptors = [int(name) for name in os.listdir("/dev/fd")] if connections else []
-    except OSError:
-        return
-    for descriptor in descriptors:
-        with suppress(OSError):
-            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                _drop_one(descriptor, connections)
-
-
-def _drop_one(descriptor: int, connections: set[Connection]) -> None:
-    with socket.socket(fileno=os.dup(descriptor)) as one:
-        if (one.getpeername()[:2], one.getsockname()[:2]) in connections:
-            logger.warning("shutting down: dropping a client that takes nothing")
-            one.shutdown(socket.SHUT_RDWR)
 
 
 # On all loops; nearly always none or one.
@@ -223,8 +224,12 @@ async def graceful_shutdown(grace: float = 5.0) -> AsyncGenerator[Shutdown, None
 
     Servers wait for open responses before they exit, and an endless stream keeps them for ever.
     Here SIGTERM and SIGINT are noticed as well; whatever handled them before still does, and is
-    put back afterwards. An event stream with a `farewell` sends it, and ends. All others have
-    `grace` (5.0) seconds to come to their end: enough for most downloads, and less than the 10 to
+    put back afterwards. So is the end of a worker that no signal tells, as with
+    `--limit-max-requests`: while streams are open, the server's listening sockets are looked at
+    four times a second, and a server that stops closes them first (not on Windows).
+
+    An event stream sends its `farewell`, if it has one, and ends. All others have `grace` (5.0)
+    seconds to come to their end: enough for most downloads, and less than the 10 to
     30 seconds after which process managers kill. Then they are cut, never ended cleanly;
     `on_close` is told "cancelled", with a `GraceExceeded`. Contents have half a second to close.
     Where a client takes nothing, and the server would wait for it, its socket is shut down.
@@ -253,6 +258,8 @@ async def graceful_shutdown(grace: float = 5.0) -> AsyncGenerator[Shutdown, None
         yield shutdown
     finally:
         shutdown._restore_signals()
+        if shutdown._timer is not None:
+            shutdown._timer.cancel()
         shutdown.request()
         with anyio.CancelScope(shield=True):
             await ended.wait()
