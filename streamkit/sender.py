@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
 from streamkit import loop
 from streamkit.asgi.writer import State, Writer
 from streamkit.body.base import Body
-from streamkit.compress import Coder
+from streamkit.body.compressed import CompressedBody
 from streamkit.observing import Observation
 
 __all__ = ["Frames", "Sender"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 
 @dataclass(slots=True)
@@ -37,8 +38,9 @@ class Sender:
 
     __slots__ = (
         "_aside",
+        "_begun",
         "_is_plain",
-        "coder",
+        "compressed",
         "first_chunk_at",
         "frames",
         "items",
@@ -46,39 +48,56 @@ class Sender:
         "observation",
         "shuts_down",
         "stopped",
+        "task",
         "waits",
         "writer",
     )
 
     def __init__(self, writer: Writer, frames: Frames) -> None:
-        self.writer = writer
-        self.frames = frames
-        # Compresses what is sent, and is flushed when nothing more is ready.
-        self.coder: Coder | None = None
+        self.writer: Writer = writer
+        self.frames: Frames = frames
+        # The body, if it compresses what it gives; frames then go through it too.
+        self.compressed: CompressedBody | None = None
         self.observation: Observation | None = None
-        self.items = 0
+        self.items: int = 0
         # On the loop's clock. An item is there when it was sent: the content did not run before.
         self.first_chunk_at: float | None = None
         self.last_item: float | None = None
         # Whether the body is waited for, and nothing is being sent.
-        self.waits = False
+        self.waits: bool = False
         # Set when the response ends otherwise: what is ready is not sent any more.
-        self.stopped = False
+        self.stopped: bool = False
         # Set to end after what is ready now, with the farewell.
-        self.shuts_down = False
+        self.shuts_down: bool = False
         # Set while something is sent between two items.
         self._aside: anyio.Event | None = None
         # Whether a chunk is all there is to send, and nothing else to be looked at.
         self._is_plain = False
+        # The content's task, for `push`; and a `send` that it is to finish.
+        self.task: loop.Task | None = None
+        self._begun: Coroutine[Any, Any, None] | None = None
 
     async def send_all(self, body: Body) -> None:
         """Send all that the body gives, unless the app shuts down; raises its error."""
         writer = self.writer
         writer.shield = body.shield
+        use_sender = getattr(body, "use_sender", None)
+        if use_sender is not None and self.task is not None and self.task.can_step:
+            use_sender(self)
+        try:
+            await self._send_until_end(body)
+        finally:
+            if self._begun is not None:
+                self._begun.close()
+
+    async def _send_until_end(self, body: Body) -> None:
+        writer = self.writer
         while writer.state is not State.ENDED:
             self.waits = True
             chunks = await body.ready()
             self.waits = False
+            if self._begun is not None:
+                await self._finish_push(self._begun)
             if self._is_plain and len(chunks) == 1 and not body.finished:
                 # The way of an item that comes alone: the fewest steps.
                 await writer.send_body(chunks[0])
@@ -92,6 +111,26 @@ class Sender:
             if self.shuts_down and self.frames.between():
                 return
 
+    def push(self, take: Callable[[], bytes | None]) -> bool:
+        """Send an item while the content's task waits for the body, without waking it.
+
+        False if it can't be done, or if `send` waits, or `take` has nothing: then `ready` has to
+        return, and the task goes on.
+        """
+        if not (self.waits and self._is_plain) or (chunk := take()) is None:
+            return False
+        assert self.task is not None
+        self._begun = self.writer.begin_body(chunk, self.task.step)
+        self.items += 1
+        self.last_item = self.writer.last_sent
+        self.waits = self._begun is None
+        return self.waits
+
+    async def _finish_push(self, begun: Awaitable[None]) -> None:
+        self._begun = None
+        await begun
+        self.last_item = self.writer.last_sent
+
     async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
         writer = self.writer
         # Looked at once: a thread may come to its end, and to an error, meanwhile.
@@ -103,24 +142,26 @@ class Sender:
         elif error is not None and not chunks and not writer.started:
             # It still can become a status.
             raise error
-        await self._write(chunks, last=finished and error is None)
+        await writer.write(chunks, last=finished and error is None)
         if chunks:
-            self.items += len(chunks)
+            compressed = self.compressed
+            self.items = self.items + len(chunks) if compressed is None else compressed.items
             self.last_item = writer.last_sent
             if is_first and self.observation is not None:
                 self.observation.info.status = writer.status
                 self.observation.first_byte()
         if error is not None and not writer.complete:
             raise error
-        self._is_plain = self.coder is None and not (
+        self._is_plain = self.compressed is None and not (
             writer.head_only or self.stopped or self.shuts_down
         )
 
-    async def _write(self, chunks: list[bytes], *, last: bool = False) -> None:
-        """Send chunks, compressed if they are to be."""
-        if (coder := self.coder) is not None and (chunks or last):
-            data = coder.compress(b"".join(chunks)) + (coder.finish() if last else coder.flush())
-            chunks = [data] if data else []
+    async def _write_frame(self, frame: bytes, *, last: bool = False) -> None:
+        """Send what stands between two items, compressed if they are."""
+        if self.compressed is not None:
+            chunks = self.compressed.frame(frame, last=last)
+        else:
+            chunks = [frame] if frame else []
         await self.writer.write(chunks, last=last)
 
     @property
@@ -137,7 +178,7 @@ class Sender:
         make = self.frames.error
         try:
             if make is not None and self.can_tell_errors and (frame := make(error)):
-                await self._write([frame])
+                await self._write_frame(frame)
         except (Exception, anyio.get_cancelled_exc_class()):
             logger.debug("the frame of an error was not sent", exc_info=True)
 
@@ -154,13 +195,13 @@ class Sender:
     async def start_late(self) -> None:
         """Start the response though nothing is ready."""
         opening = self.frames.opening
-        await self._write([opening()] if opening is not None else [])
+        await self._write_frame(b"" if opening is None else opening())
 
     async def say_farewell(self) -> None:
         """End the body here, between two frames of its format."""
         self.stop()
         farewell = self.frames.farewell
-        await self._write([farewell()] if farewell is not None else [], last=True)
+        await self._write_frame(b"" if farewell is None else farewell(), last=True)
 
     @property
     def can_keep_alive(self) -> bool:
@@ -170,7 +211,7 @@ class Sender:
     async def keep_alive(self) -> None:
         """Send what says that the stream still lives."""
         assert self.frames.keep_alive is not None
-        await self._write([self.frames.keep_alive()])
+        await self._write_frame(self.frames.keep_alive())
 
     @property
     def is_waiting(self) -> bool:

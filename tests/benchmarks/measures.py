@@ -9,12 +9,13 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from . import client, wrk
-from .crowd import Crowd, pings_beside
+from .crowd import Crowd, SlowCrowd, pings_beside
 from .samples import sample
-from .servers import Server
+from .servers import Server, start, start_redis
 
 Figures = dict[str, float]
 Measure = Callable[[Server, str, int], Figures]
@@ -22,7 +23,9 @@ T = TypeVar("T")
 
 WATCHED_FOR = 2.0
 TRICKLES_FOR = 1.0
+FANS_FOR = 3.0
 PINGS_FOR = 2.5
+SLOW_FOR = 10.0
 
 
 def transfer(what: str, per: float = 1) -> Measure:
@@ -80,15 +83,76 @@ def trickle(server: Server, url: str, n: int) -> Figures:
     return {"µs/item": busy * 1e6 / max(items, 1)}
 
 
+def fan_out(server: Server, url: str, n: int) -> Figures:
+    """`n` readers of what is sent to all of them: processor time for each item that one gets."""
+    with Crowd(server.address, url, n) as crowd:
+        crowd.wait_for_all()
+        crowd.read(0.5)
+        busy, items = used(server, crowd.read, FANS_FOR)
+    server.wait_until_idle(2)
+    return {"µs/item": busy * 1e6 / max(items, 1)}
+
+
+def replay(server: Server, url: str, n: int) -> Figures:
+    """`n` items that are there before the one reader comes; what that adds to the peak."""
+    client.fetch(server.address, f"/prepare/{n}")
+    before = server.reset_peak()
+    seconds = client.drain(server.address, url)
+    return {"items/s": n / seconds, "MiB": (server.kib("VmHWM") - before) / 1024}
+
+
+def over_redis(server: Server, url: str, n: int) -> Figures:
+    """What passes between the publishing of each of `n` items and its arrival at a reader.
+
+    The reader's server is another process than the publisher's, and both use one Redis.
+    """
+    with start_redis() as port, start("live:over_redis") as publisher, ThreadPoolExecutor(1) as one:
+        found = one.submit(client.delays, server.address, f"/live-redis/{port}/{n}")
+        time.sleep(0.5)
+        client.fetch(publisher.address, f"/publish/{port}/{n}")
+        parts = statistics.quantiles(found.result(), n=100, method="inclusive")
+    return {"p50 ms": parts[49] * 1e3, "p99 ms": parts[98] * 1e3}
+
+
 def bridge(server: Server, url: str, n: int) -> Figures:
     """The server times `n` items by itself; only the result travels."""
     return {"items/s": n / float(client.fetch(server.address, url))}
 
 
-def latency(server: Server, url: str, n: int) -> Figures:
+def compressed(headers: str) -> Measure:
+    """One response of `n` rows in a coding: rows a second, and what a row takes on the way."""
+
+    def measure(server: Server, url: str, n: int) -> Figures:
+        seconds, size = client.drained(server.address, url, headers)
+        return {"rows/s": n / seconds, "bytes/row": size / n}
+
+    return measure
+
+
+def latency(*, compressed: bool = False) -> Measure:
     """What is added to each of `n` items between its creation and its arrival at the client."""
-    parts = statistics.quantiles(client.delays(server.address, url), n=100, method="inclusive")
-    return {"p50 ms": parts[49] * 1e3, "p99 ms": parts[98] * 1e3}
+
+    def measure(server: Server, url: str, n: int) -> Figures:
+        if compressed:
+            found = client.decoded_delays(server.address, url, "zstd, gzip")
+        else:
+            found = client.delays(server.address, url)
+        parts = statistics.quantiles(found, n=100, method="inclusive")
+        return {"p50 ms": parts[49] * 1e3, "p99 ms": parts[98] * 1e3}
+
+    return measure
+
+
+def slow_clients(server: Server, url: str, n: int) -> Figures:
+    """`n` clients that take a byte a second: how many are left after 10 s, and a `/ping` meanwhile.
+
+    Theirs is a stream without an end that has a `min_rate`.
+    """
+    client.fetch(server.address, "/ping")
+    with SlowCrowd(server.address, url, n) as crowd:
+        pings = pings_beside(crowd, server.address, "/ping", SLOW_FOR)
+        left = float(client.fetch(server.address, "/open"))
+    return {"left": left, "/ping p99 ms": p99(pings) * 1e3}
 
 
 def memory(prepare: bool = False) -> Measure:

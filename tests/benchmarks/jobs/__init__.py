@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model import Job
-from . import core, files, formats, growth, small, trickle
+from . import core, files, formats, growth, live, operate, small, trickle
 
 JOBS: list[Job] = [
     *core.JOBS,
@@ -11,5 +11,7 @@ JOBS: list[Job] = [
     *small.JOBS,
     *files.JOBS,
     *formats.JOBS,
+    *operate.JOBS,
+    *live.JOBS,
     *growth.JOBS,
 ]
