@@ -1,13 +1,9 @@
 import xlsxwriter
 from fastapi import FastAPI
 
-from streamkit import StreamingResponse, iterate_writes
+from streamkit import XLSXStreamingResponse, iterate_writes
 
 app = FastAPI()
-
-
-class XLSX(StreamingResponse):
-    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 def rows():
@@ -25,4 +21,4 @@ def orders():
             for number, row in enumerate(rows()):
                 sheet.write_row(number, 0, row)
 
-    return XLSX(iterate_writes(write), filename="orders.xlsx")
+    return XLSXStreamingResponse(iterate_writes(write), filename="orders.xlsx")
