@@ -104,6 +104,8 @@ class Ending:
             if isinstance(self.error, GraceExceeded):
                 return
             self._writer.status = 503
+        # What the content's would have been does not hold for an empty body.
+        self._writer.headers = [(b"content-length", b"0")]
         try:
             await self._writer.end_empty()
         except Exception:

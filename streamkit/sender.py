@@ -37,6 +37,7 @@ class Sender:
 
     __slots__ = (
         "_aside",
+        "_aside_task",
         "_is_plain",
         "coder",
         "first_chunk_at",
@@ -68,6 +69,7 @@ class Sender:
         self.shuts_down = False
         # Set while something is sent between two items.
         self._aside: anyio.Event | None = None
+        self._aside_task: loop.Task | None = None
         # Whether a chunk is all there is to send, and nothing else to be looked at.
         self._is_plain = False
 
@@ -187,13 +189,21 @@ class Sender:
         async def send() -> None:
             try:
                 await function()
+            except anyio.get_cancelled_exc_class():
+                # By `cancel_aside`: the response ends, and has its reason.
+                pass
             except BaseException as exc:
                 failed(exc)
             finally:
                 self._aside = None
                 done.set()
 
-        loop.spawn(send)
+        self._aside_task = loop.spawn(send)
+
+    def cancel_aside(self) -> None:
+        """Wait no longer for a client that does not take what is sent between two items."""
+        if self._aside is not None and self._aside_task is not None:
+            self._aside_task.cancel()
 
     async def wait_aside(self) -> None:
         """Wait until nothing is sent between two items any more."""
