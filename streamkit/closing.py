@@ -1,4 +1,4 @@
-"""Closes what a response owns: each thing once, whatever the others raise; and names it."""
+"""Closes what a response owns: each thing once, also when another one raises; and names it."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def request_chunks(request: Request) -> AsyncIterator[bytes]:
     `request.stream()` and a streaming response both wait for the server's messages, so that each
     may take what the other needs. Here they share. Give it to the content of a streamkit
     response, or iterate over it there. Chunks are bytes, of the size in which they arrive, and
-    never empty; nothing is held in memory but the one at hand. Nothing has to be closed.
+    never empty; only the current one is held in memory. Nothing has to be closed.
 
     Call it before the response is sent, and iterate whenever you like: from the call on, no part
     of the body is dropped. Raises starlette's `ClientDisconnect` when the client leaves before the

@@ -101,7 +101,7 @@ async def truncate(
     patience: float | None = None,
     cancelled: bool = False,
 ) -> None:
-    """Send two invalid messages: a chunk that is none, and trailers that nobody announced.
+    """Send two invalid messages: a chunk that is none, and trailers that were not announced.
 
     The chunk passes through relays to the server; the trailers help where something between
     touches the chunk (GZipMiddleware) or passes over what isn't bytes (granian). A relay that the
@@ -136,5 +136,5 @@ async def _send_invalid(send: Send, message: Message) -> None:
     try:
         await send(message)
     except Exception:
-        # The response's own error is raised next, whatever became of this.
+        # The response's own error is raised next, also if this failed.
         logger.debug("the body was cut", exc_info=True)

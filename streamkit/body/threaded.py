@@ -229,20 +229,25 @@ class WrittenBody(ThreadedBody):
         self, write: Callable[[io.RawIOBase], object], limiter: anyio.CapacityLimiter | None = None
     ) -> None:
         super().__init__(write, thread_affine=True, limiter=limiter)
+        self._returned = False
         # Whether `write` was told that nobody reads any more.
         self._has_refused = False
 
     def _pump(self) -> bool:
-        self._content(_QueueFile(self._put_chunk))
+        try:
+            self._content(_QueueFile(self._put_chunk))
+        finally:
+            self._returned = True
         self.queue.add_tail()
         return True
 
     def _put_chunk(self, chunk: bytes) -> None:
         if not self.queue.stopped:
             self.queue.fill(iter((chunk,)), self._pace, self._wait_for_room)
-        if self.queue.stopped:
+        # A collected `ZipFile` writes its directory: an error there would only be printed.
+        if self.queue.stopped and not self._returned:
             self._has_refused = True
-            raise StreamStopped("nobody reads what is written here any more")
+            raise StreamStopped("the reader of this file has left")
 
     def _unless_stopped(self, error: BaseException) -> BaseException | None:
         # Libraries written in C may leave no trace of what they wrap.

@@ -1,4 +1,4 @@
-"""A pytest plugin: Starlette's tests import streamkit's class and function instead of its own."""
+"""A pytest plugin: tests of Starlette and FastAPI import our class and function, not theirs."""
 
 from __future__ import annotations
 
