@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, Literal, Unpack
 
 from starlette.background import BackgroundTask
 
@@ -215,8 +215,8 @@ class FileStreamingResponse(StreamingResponse):
         *,
         filename: str | None = None,
         content_disposition_type: str = "attachment",
-        etag: str | None = None,
-        last_modified: datetime | None = None,
+        etag: str | Literal[False] | None = None,
+        last_modified: datetime | Literal[False] | None = None,
         on_close: OnClose | None = None,
         **limits: Unpack[FileOptions],
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Literal, Unpack
 
 import starlette.responses
 from starlette.background import BackgroundTask
@@ -35,12 +35,16 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     """Streams any content; replaces Starlette's class of that name by changing one import.
 
     `content` may be a sync or async iterable (a generator, most often), an open file, sync or
-    async, an `os.PathLike`, or whole `str` or bytes. It is owned from here on: it is closed
-    exactly once, before the response returns, whichever way that ends. Items are `str` or
+    async, an `os.PathLike`, whole `str` or bytes, or what another library made: a response of
+    httpx, requests or aiohttp, or a process, by what it writes. It is owned from here on: it is
+    closed exactly once, before the response returns, whichever way that ends. Items are `str` or
     bytes-like. A sync iterable runs on worker threads, in one context.
 
     `filename` sets `Content-Disposition` (RFC 6266); `content_disposition_type` is "attachment"
-    by default, or "inline". `on_close` is called once, after the content was closed, with a
+    by default, or "inline". `etag` (with its quotes) and `last_modified` (an aware datetime) are
+    validators: they go before those of a source, and False sends none; a stream has those that
+    are given. A request that knows them gets a 304, or a 412, for which the content is closed
+    without being run. `on_close` is called once, after the content was closed, with a
     `StreamOutcome`; it may be async, and a method of a subclass.
 
     Class attributes, each a keyword argument as well:
@@ -112,8 +116,8 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         *,
         filename: str | None = None,
         content_disposition_type: str = "attachment",
-        etag: str | None = None,
-        last_modified: datetime | None = None,
+        etag: str | Literal[False] | None = None,
+        last_modified: datetime | Literal[False] | None = None,
         on_close: OnClose | None = None,
         **limits: Unpack[ResponseOptions],
     ) -> None:

@@ -33,6 +33,7 @@ IMPURE = {"anyio", "asyncio", "fastapi", "selectors", "socket", "starlette", "th
 # Where threads are known of; `shutdown` asks for the main
 # one, `testing.encoders` encodes on one that it starts.
 THREADING = {
+    "body.compressed",
     "body.queue",
     "body.threaded",
     "limit",

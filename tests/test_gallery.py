@@ -277,6 +277,7 @@ def test_the_record_shows_streams_of_other_clients(tabs: Tabs, served: Server) -
         client.receive_until(b"Live routes")
         tab.wait_for_function("document.getElementById('open-files').textContent === '1'")
         assert "/slow-file" in tab.inner_text("#ended li")
+        assert tab.inner_text("#waiting") == "waiting: 1 for content"
     wait_for_counts(tab, 0, 0)
     assert re.match(r"\d+ /slow-file disconnect after ", tab.inner_text("#ended li"))
 

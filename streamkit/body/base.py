@@ -62,6 +62,8 @@ class Coding:
     quick: Callable[[Any], Any] = _identity
     # Takes the `ResponseStart` that may be the very first item.
     on_start: Callable[[Any], None] | None = None
+    # Makes a thread's queue, where that is not the plain one.
+    make_queue: Callable[..., Any] | None = None
 
 
 def encode_first(coding: Coding, item: Any) -> Any:

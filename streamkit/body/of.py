@@ -17,6 +17,7 @@ from streamkit.body.base import Body
 from streamkit.body.direct import DirectBody
 from streamkit.body.fastapi import unwrap
 from streamkit.body.pumped import PumpedBody
+from streamkit.body.readymade import adapted, way_out
 from streamkit.body.source import PlanContent, WholeSource
 from streamkit.body.stepped import SteppedBody
 from streamkit.body.threaded import ThreadedBody
@@ -42,15 +43,14 @@ def open_content(
     if type(content) in GENERATORS:
         # As nearly always; nothing of what follows applies.
         return _driven(content, thread_affine)
+    if (made := adapted(content)) is not None:
+        _check_takes_bytes(content, owner, charset)
+        return _driven(made, thread_affine)
     _check_readable(content, owner)
     source = _source_of(content, charset or "utf-8")
     is_file = callable(getattr(content, "read", None))
-    if charset is None and (source is not None or is_file):
-        raise TypeError(
-            f"{owner} streams items, and takes an iterable or async iterable of them, "
-            f"got {type(content).__name__}; for bytes that are encoded already use "
-            f"StreamingResponse with media_type"
-        )
+    if source is not None or is_file:
+        _check_takes_bytes(content, owner, charset)
     if source is not None:
         return source
     if is_file:
@@ -98,6 +98,15 @@ def _source_of(content: Any, charset: str) -> ByteSource | None:
     return None
 
 
+def _check_takes_bytes(content: Any, owner: str, charset: str | None) -> None:
+    if charset is None:
+        raise TypeError(
+            f"{owner} streams items, and takes an iterable or async iterable of them, "
+            f"got {type(content).__name__}; for bytes that are encoded already use "
+            f"StreamingResponse with media_type"
+        )
+
+
 def _check_readable(content: Any, owner: str) -> None:
     readable = getattr(content, "readable", None)
     if isinstance(content, io.IOBase) and callable(readable) and not readable():
@@ -127,10 +136,8 @@ def _refusal(content: Any, owner: str) -> TypeError:
         hint = "; await it first"
     elif isfunction(content):
         hint = f"; call it: {content.__name__}()"
-    elif isinstance(content, Mapping):
-        hint = "; for one JSON object use JSONResponse, for a stream of them put them in a list"
     else:
-        hint = "; for a fixed body use Response"
+        hint = way_out(content) or "; for a fixed body use Response"
     return TypeError(
         f"{owner} content must be an iterable or async iterable, a file, a path, str or bytes, "
         f"got {given}{hint}"

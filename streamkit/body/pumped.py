@@ -101,8 +101,8 @@ class PumpedBody(QueuedBody):
             return
         if (data := encode_first(self._coding, item)) is not END:
             queue.add(data)
-        while not (self._for_thread or self._first_is_sent or queue.stopped):
-            await self._room.wait()
+            while not (self._for_thread or self._first_is_sent or queue.stopped):
+                await self._room.wait()
         if queue.stopped:
             return
         while not await queue.afill(iterator, pace, self._goes_on):

@@ -74,7 +74,7 @@ class ThreadedBody(QueuedBody):
         self._burst = Burst(self._limiter or stream_limiter())
         self._is_alive = loop.liveness()
         self._signal, self._room = loop.make_signal(), loop.make_signal()
-        self.queue = Queue(
+        self.queue = (coding.make_queue or Queue)(
             coding, wake_reader=self._signal.set_threadsafe, wake_writer=self._make_room_known
         )
         loop.spawn(self._run)

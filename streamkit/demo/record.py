@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import count
@@ -16,7 +16,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute, APIRouter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streamkit import ServerSentEvent, StreamingResponse, StreamOutcome
+from streamkit import ServerSentEvent, StreamingResponse, StreamOutcome, open_streams
 
 __all__ = [
     "Entry",
@@ -153,18 +153,25 @@ class Record:
         told = f"{last['reason']} after {last['duration']:.1f} s, {last['bytes_sent']} bytes sent"
         return f"{told}, {last['error']}" if last["error"] else told
 
+    def waiting(self) -> dict[str, int]:
+        """How many streams are open now, by what they wait for; a page's news don't count."""
+        return dict(Counter(one.waiting for one in open_streams() if one.route != "/record"))
+
     async def events(self, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
         """What has changed, ten times a second at most: a page that is slow hears less often."""
         born, _, version = (last_id or "").partition("-")
         seen = int(version) if born == self._born and version.isdecimal() else 0
+        told_waiting: dict[str, int] | None = None
         while True:
             for entry in self._entries:
                 entry.notice()
             changed = [entry for entry in self._entries if entry.version > seen]
-            if changed or not seen:
-                known, seen = seen, next(self._versions)
+            waiting = self.waiting()
+            if changed or not seen or waiting != told_waiting:
+                known, seen, told_waiting = seen, next(self._versions), waiting
                 told = {
                     "first": not known,
+                    "waiting": waiting,
                     "open_files": self.open_files(),
                     "streams": [entry.since(known) for entry in changed],
                 }
