@@ -23,10 +23,9 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
 from streamkit.closing import close_async
-from streamkit.threads import leaf_limiter
+from streamkit.threads import run_abandonable
 
 __all__ = ["adapted", "way_out"]
 
@@ -190,8 +189,7 @@ async def _pipe_chunks(pipe: Any) -> AsyncIterator[bytes]:
     if sys.platform == "win32":
         # A read can't be interrupted there, but it ends with the process.
         read = partial(getattr(pipe, "read1", pipe.read), CHUNK_SIZE)
-        run = partial(anyio.to_thread.run_sync, abandon_on_cancel=True, limiter=leaf_limiter())
-        while chunk := await run(read):
+        while chunk := await run_abandonable(read):
             yield chunk
         return
     number = pipe.fileno()
