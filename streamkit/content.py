@@ -22,7 +22,7 @@ from streamkit.watch import Watch
 
 __all__ = ["ContentTask"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 
 class ContentTask:
@@ -60,14 +60,15 @@ class ContentTask:
         self._cancellable = False
         self._opened = self._attended = self._killed = False
         # Whether nothing more is sent of the content, and whether it is closed.
-        self.served = self.closed = False
+        self.served: bool = False
+        self.closed: bool = False
         self._changed: anyio.Event | None = None
         # Cancelled when nothing more is sent.
         self.listening: anyio.CancelScope | None = None
 
     async def start(self) -> None:
         """Start it; returns after the turn in which a short stream comes to its end."""
-        self._task = loop.spawn(self._serve, self._close)
+        self._task = self._sender.task = loop.spawn(self._serve, self._close)
         await loop.checkpoint()
         self._attended = True
         if self._opened and not self.served:

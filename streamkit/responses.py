@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from streamkit.body.base import coding_of
-from streamkit.body.of import Opened, close_abandoned, open_content
+from streamkit.body.of import Opened, close_abandoned, open_content, refuse_name
 from streamkit.bytesource import Given
 from streamkit.compress import offered_codings
 from streamkit.declare import bind, check_all, options_of
@@ -76,7 +76,8 @@ class StreamingResponse(starlette.responses.StreamingResponse):
 
     An exception before the first chunk reaches the app's exception handlers; a later one cuts the
     connection, so that no client takes a part for the whole. Raises `TypeError` for content it
-    can't stream, `ValueError` for limits and file names that make no sense, at construction.
+    can't stream, such as a whole `str` for a type that isn't text, and `ValueError` for limits and
+    file names that make no sense, at construction.
 
         @app.get("/report")
         def report():
@@ -100,8 +101,9 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     compress: bool | str | Sequence[str]
     thread_affine: bool
     error_frames: bool
-    error_detail: Callable[[Exception], str | None] | None
-    on_close: OnClose | None = None
+    # Functions, or methods of a subclass: no type says both to all checkers.
+    error_detail: Any
+    on_close: Any = None
     options: ClassVar[type] = ResponseOptions
     _ends_on_shutdown = False
     _precompressed = False
@@ -131,6 +133,8 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             self.status_code = status_code
             self.background = background
             self.init_headers(headers)
+            if isinstance(self._encoder, TextEncoder):
+                refuse_name(content, self.headers.get("content-type"), type(self).__name__)
             if filename is not None:
                 disposition = content_disposition(filename, content_disposition_type)
                 self.headers.setdefault("content-disposition", disposition)
@@ -175,6 +179,11 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             @app.get("/film", response_class=Film, responses=Film.openapi(source=True))
         """
         return describe(media_type or cls.media_type, source=source)
+
+    @classmethod
+    def _with_items(cls, item: Any) -> type[StreamingResponse]:
+        """The class that tells of items of a type; a format whose items have one overrides it."""
+        return cls
 
     def option(self, name: str) -> Any:
         """An option that is a function, ready to be called; on a class it may be a method."""

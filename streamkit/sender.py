@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
@@ -16,7 +17,7 @@ from streamkit.observing import Observation
 
 __all__ = ["Frames", "Sender"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Sender:
     __slots__ = (
         "_aside",
         "_aside_task",
+        "_begun",
         "_is_plain",
         "compressed",
         "first_chunk_at",
@@ -47,40 +49,57 @@ class Sender:
         "observation",
         "shuts_down",
         "stopped",
+        "task",
         "waits",
         "writer",
     )
 
     def __init__(self, writer: Writer, frames: Frames) -> None:
-        self.writer = writer
-        self.frames = frames
+        self.writer: Writer = writer
+        self.frames: Frames = frames
         # The body, if it compresses what it gives; frames then go through it too.
         self.compressed: CompressedBody | None = None
         self.observation: Observation | None = None
-        self.items = 0
+        self.items: int = 0
         # On the loop's clock. An item is there when it was sent: the content did not run before.
         self.first_chunk_at: float | None = None
         self.last_item: float | None = None
         # Whether the body is waited for, and nothing is being sent.
-        self.waits = False
+        self.waits: bool = False
         # Set when the response ends otherwise: what is ready is not sent any more.
-        self.stopped = False
+        self.stopped: bool = False
         # Set to end after what is ready now, with the farewell.
-        self.shuts_down = False
+        self.shuts_down: bool = False
         # Set while something is sent between two items.
         self._aside: anyio.Event | None = None
         self._aside_task: loop.Task | None = None
         # Whether a chunk is all there is to send, and nothing else to be looked at.
         self._is_plain = False
+        # The content's task, for `push`; and a `send` that it is to finish.
+        self.task: loop.Task | None = None
+        self._begun: Coroutine[Any, Any, None] | None = None
 
     async def send_all(self, body: Body) -> None:
         """Send all that the body gives, unless the app shuts down; raises its error."""
         writer = self.writer
         writer.shield = body.shield
+        use_sender = getattr(body, "use_sender", None)
+        if use_sender is not None and self.task is not None and self.task.can_step:
+            use_sender(self)
+        try:
+            await self._send_until_end(body)
+        finally:
+            if self._begun is not None:
+                self._begun.close()
+
+    async def _send_until_end(self, body: Body) -> None:
+        writer = self.writer
         while writer.state is not State.ENDED:
             self.waits = True
             chunks = await body.ready()
             self.waits = False
+            if self._begun is not None:
+                await self._finish_push(self._begun)
             if self._is_plain and len(chunks) == 1 and not body.finished:
                 # The way of an item that comes alone: the fewest steps.
                 await writer.send_body(chunks[0])
@@ -93,6 +112,26 @@ class Sender:
             await self._send_chunks(chunks, body)
             if self.shuts_down and self.frames.between():
                 return
+
+    def push(self, take: Callable[[], bytes | None]) -> bool:
+        """Send an item while the content's task waits for the body, without waking it.
+
+        False if it can't be done, or if `send` waits, or `take` has nothing: then `ready` has to
+        return, and the task goes on.
+        """
+        if not (self.waits and self._is_plain) or (chunk := take()) is None:
+            return False
+        assert self.task is not None
+        self._begun = self.writer.begin_body(chunk, self.task.step)
+        self.items += 1
+        self.last_item = self.writer.last_sent
+        self.waits = self._begun is None
+        return self.waits
+
+    async def _finish_push(self, begun: Awaitable[None]) -> None:
+        self._begun = None
+        await begun
+        self.last_item = self.writer.last_sent
 
     async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
         writer = self.writer

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["transfer_of"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -23,7 +23,7 @@ from streamkit.asgi.connection import connection_of, drop, reset_on_close
 
 __all__ = ["Honest", "Truncated", "truncate"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 KEY = "streamkit.verdict"
 # Seconds that an invalid message may wait for a client until its connection is dropped.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum, auto
 from typing import Any
 
@@ -46,14 +46,14 @@ class Writer:
         self.status = status
         self.headers = headers
         # Set to send the head alone: for HEAD, and for a status that has no content.
-        self.head_only = scope.get("method") == "HEAD"
-        self.state = State.NEW
-        self.bytes_sent = 0
+        self.head_only: bool = scope.get("method") == "HEAD"
+        self.state: State = State.NEW
+        self.bytes_sent: int = 0
         # Takes the first step of a `send`: the rest to wait for, or None if there is none. A body
         # protects it from its content's cancellations.
         self.shield: Callable[[Any], Any] | None = None
         # On the loop's clock: when the send that is under way began, and when the last came back.
-        self.clock = loop.clock()
+        self.clock: Callable[[], float] = loop.clock()
         self.sending_since: float | None = None
         self.last_sent: float | None = None
 
@@ -126,6 +126,32 @@ class Writer:
         """Send bytes of the body as they are."""
         return self.send({"type": self._body_type, "body": body, "more_body": more}, len(body))
 
+    def begin_body(
+        self, body: bytes, step: Callable[[Any], Any]
+    ) -> Coroutine[Any, Any, None] | None:
+        """Send bytes of the body, as far as one `step` goes: the rest to wait for, if any."""
+        sending = self._send({"type": self._body_type, "body": body, "more_body": True})
+        trap: Any = None
+        try:
+            trap = step(sending)
+        except StopIteration:
+            self.last_sent = self.clock()
+            self.bytes_sent += len(body)
+            return None
+        except BaseException as exc:
+            sending = _fail(exc)
+        self.sending_since = self.clock()
+        return self._finish(sending, trap, len(body))
+
+    async def _finish(self, sending: Any, trap: Any, size: int) -> None:
+        try:
+            await loop.rest_of(sending, trap)
+        except OSError as exc:
+            raise ClientLeft from exc
+        self.sending_since = None
+        self.last_sent = self.clock()
+        self.bytes_sent += size
+
     async def send(self, message: Message, size: int = 0) -> None:
         """Send one message, with `size` bytes of the body.
 
@@ -142,6 +168,10 @@ class Writer:
             raise ClientLeft from exc
         self.last_sent = clock()
         self.bytes_sent += size
+
+
+async def _fail(error: BaseException) -> None:
+    raise error
 
 
 def join(chunks: list[bytes]) -> list[bytes]:

@@ -159,8 +159,9 @@ class Pace:
 
     def begin(self) -> None:
         """The other side had its turn: the next item begins a slice."""
-        self.allowed = 1
-        self._checked = self.until = 0.0
+        self.allowed: int = 1
+        self.until: float = 0.0
+        self._checked = 0.0
 
     def start(self) -> None:
         """The slice begins now, so that the next item's own time counts."""

@@ -22,9 +22,10 @@ from streamkit.body.source import PlanContent, WholeSource
 from streamkit.body.stepped import SteppedBody
 from streamkit.body.threaded import ThreadedBody
 from streamkit.encoders.rows import refuse_table
+from streamkit.http.mediatypes import is_textual
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, is_seekable
 
-__all__ = ["Opened", "body_of", "close_abandoned", "open_content"]
+__all__ = ["Opened", "body_of", "close_abandoned", "open_content", "refuse_name"]
 
 GENERATORS = (GeneratorType, AsyncGeneratorType)
 
@@ -75,6 +76,9 @@ def body_of(opened: Opened) -> Body:
     """The body for what `open_content` gave; on the loop that is going to run it."""
     if isinstance(opened, ThreadedBody):
         return opened
+    if callable(make_body := getattr(opened, "make_body", None)):
+        made: Body = make_body()
+        return made
     content = WholeSource(opened) if isinstance(opened, ByteSource) else opened
     if not loop.in_trio():
         return SteppedBody(content)
@@ -115,6 +119,16 @@ def _check_readable(content: Any, owner: str) -> None:
         )
 
 
+def refuse_name(content: Any, media_type: str | None, owner: str) -> None:
+    """Refuse a `str` as the whole of what isn't text: it is the name of a file, most often."""
+    if isinstance(content, str) and media_type is not None and not is_textual(media_type):
+        raise TypeError(
+            f"{owner} was given a str to send as {media_type}, which is not text: "
+            f"{content!r:.80}; for the file of that name pass a Path, or use "
+            f"FileStreamingResponse; for these characters themselves pass content.encode()"
+        )
+
+
 def close_abandoned(content: Any) -> None:
     """Close content whose response could not be constructed, on the loop if there is one."""
     try:
@@ -129,6 +143,13 @@ def close_abandoned(content: Any) -> None:
     loop.run_somewhere(close)
 
 
+# FastAPI makes such a response of whatever an endpoint returns.
+_ORDINARY = (
+    "; as FastAPI's default_response_class it is that of every route: make it the response_class "
+    "of those that stream"
+)
+
+
 def _refusal(content: Any, owner: str) -> TypeError:
     given = type(content).__name__
     if iscoroutine(content):
@@ -137,7 +158,7 @@ def _refusal(content: Any, owner: str) -> TypeError:
     elif isfunction(content):
         hint = f"; call it: {content.__name__}()"
     else:
-        hint = way_out(content) or "; for a fixed body use Response"
+        hint = f"{way_out(content) or '; for a fixed body use Response'}{_ORDINARY}"
     return TypeError(
         f"{owner} content must be an iterable or async iterable, a file, a path, str or bytes, "
         f"got {given}{hint}"

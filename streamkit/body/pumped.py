@@ -41,7 +41,7 @@ class PumpedBody(QueuedBody):
             wake_reader, wake_writer = self._signal.set, room.set
         else:
             wake_reader, wake_writer = reader.set, room.set_threadsafe
-        self.queue = Queue(coding, wake_reader=wake_reader, wake_writer=wake_writer)
+        self.queue: Queue = Queue(coding, wake_reader=wake_reader, wake_writer=wake_writer)
         self._coding = coding
         self._for_thread = reader is not None
         self._task = loop.spawn(self._run, self._close)

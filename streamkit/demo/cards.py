@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from streamkit.demo import items, live, race, seekable
+from streamkit.demo import items, lasting, live, race, seekable
 from streamkit.demo.melody import MELODY
 
 __all__ = ["CARDS", "Button", "Card"]
@@ -21,6 +21,14 @@ class Button:
 
 
 PLAY, LEAVE = Button("Play", "play"), Button("Leave now", "leave")
+
+
+# An empty picture: browsers show an image without one as broken.
+EMPTY = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='320' height='200'/%3E"
+
+
+def picture(alt: str) -> str:
+    return f'<img src="{EMPTY}" alt="{alt}" width="320" height="200">'
 
 
 def fail_at(number: int) -> Button:
@@ -86,7 +94,7 @@ CARDS = [
         "Each line of pixels is painted on a worker thread and leaves as soon as it is there. "
         "The browser shows it in a plain <img>.",
         "Picture",
-        '<img alt="Waves that meet, painted from top to bottom" width="320" height="200">',
+        picture("Waves that meet, painted from top to bottom"),
         auto=True,
     ),
     Card(
@@ -158,12 +166,37 @@ CARDS = [
         auto=True,
     ),
     Card(
+        lasting.lasting,
+        "answer",
+        "An answer that outlives the page",
+        "Leave, or reload the page: the answer goes on without you. Who comes back gets what was "
+        "said meanwhile, which is marked, and the rest.",
+        "Lasting",
+        SCREEN.format("The answer"),
+        (
+            Button("Ask", "play"),
+            LEAVE,
+            Button("Come back", "comeBack"),
+            Button("Reload the page", "reload"),
+        ),
+    ),
+    Card(
+        lasting.counter,
+        "counter",
+        "A counter that tabs share",
+        "One channel, and as many readers as there are tabs. Open another one, and add there.",
+        "Counter",
+        '<p class="time"><output class="number">0</output></p>',
+        (PLAY, Button("Add one", "add"), Button("Open another tab", "another"), LEAVE),
+        also=(lasting.add_one,),
+    ),
+    Card(
         items.pictures,
         "moving pictures",
         "Pictures that replace each other",
         "multipart/x-mixed-replace, as cameras send it. Again a plain <img>, and no script.",
         "Pictures",
-        '<img alt="Circles of waves that spread" width="320" height="200">',
+        picture("Circles of waves that spread"),
         auto=True,
     ),
     Card(
