@@ -86,13 +86,15 @@ class Ending:
                 logger.error(
                     "the content of a response failed while it was stopped", exc_info=error
                 )
+        duration = monotonic() - self.began
         return StreamOutcome(
             reason,
             writer.bytes_sent,
-            monotonic() - self.began,
+            duration,
             error,
             writer.status if writer.started else None,
-            first_chunk_after,
+            # uvloop's clock counts whole milliseconds.
+            None if first_chunk_after is None else min(first_chunk_after, duration),
             items,
         )
 
@@ -104,6 +106,8 @@ class Ending:
             if isinstance(self.error, GraceExceeded):
                 return
             self._writer.status = 503
+        # What the content's would have been does not hold for an empty body.
+        self._writer.headers = [(b"content-length", b"0")]
         try:
             await self._writer.end_empty()
         except Exception:

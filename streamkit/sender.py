@@ -38,6 +38,7 @@ class Sender:
 
     __slots__ = (
         "_aside",
+        "_aside_task",
         "_begun",
         "_is_plain",
         "compressed",
@@ -71,6 +72,7 @@ class Sender:
         self.shuts_down: bool = False
         # Set while something is sent between two items.
         self._aside: anyio.Event | None = None
+        self._aside_task: loop.Task | None = None
         # Whether a chunk is all there is to send, and nothing else to be looked at.
         self._is_plain = False
         # The content's task, for `push`; and a `send` that it is to finish.
@@ -230,13 +232,21 @@ class Sender:
                 # Otherwise chunks are ready, and come first: they may be compressed already.
                 if self.waits:
                     await function()
+            except anyio.get_cancelled_exc_class():
+                # By `cancel_aside`: the response ends, and has its reason.
+                pass
             except BaseException as exc:
                 failed(exc)
             finally:
                 self._aside = None
                 done.set()
 
-        loop.spawn(send)
+        self._aside_task = loop.spawn(send)
+
+    def cancel_aside(self) -> None:
+        """Wait no longer for a client that does not take what is sent between two items."""
+        if self._aside is not None and self._aside_task is not None:
+            self._aside_task.cancel()
 
     async def wait_aside(self) -> None:
         """Wait until nothing is sent between two items any more."""

@@ -140,6 +140,8 @@ class Transfer:
         can_tell = reason == "error" and sender.is_waiting and sender.can_tell_errors
         if self.ending.decide(reason, error) and can_tell and error is not None:
             sender.do_aside(partial(sender.tell_error, error), self._aside_failed)
+        else:
+            sender.cancel_aside()
         sender.stop()
         self._task.stop()
 

@@ -61,6 +61,9 @@ def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer
     limits.first_chunk_timeout = response.first_chunk_timeout
     limits.keep_alive = response.keep_alive
     coding.on_start = partial(_begin, writer)
+    if writer.head_only:
+        # Its first chunk is all that is wanted: a thread runs no further ahead.
+        coding.max_buffer = 1
 
     if response._codings:
         body = compressed(body, partial(_coder, response, scope, writer))

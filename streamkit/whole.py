@@ -131,6 +131,8 @@ class WholeTransfer:
         except anyio.get_cancelled_exc_class() as exc:
             self.ending.decide("cancelled", exc)
             cancellation = exc
+            with anyio.CancelScope(shield=True):
+                await self.ending.end_unstarted()
         except BaseException as exc:
             self.ending.decide("error", failure(exc))
         if self._observation is not None and self._chunks and self.writer.bytes_sent:

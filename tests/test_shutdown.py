@@ -265,6 +265,37 @@ def test_a_reload_ends_the_worker_though_streams_are_open(
         assert "the lifespan has ended" in process.log()
 
 
+async def tidy() -> AsyncIterator[str]:
+    try:
+        while True:
+            yield "tick\n"
+            await anyio.sleep(0.05)
+    finally:
+        print("cleanup begins", flush=True)
+        await anyio.sleep(0.3)
+        print("cleanup ends", flush=True)
+
+
+unprepared = Starlette(routes=[Route("/", lambda _: StreamingResponse(tidy()))])
+prepared = Starlette(routes=unprepared.routes, lifespan=lifespan)
+
+
+@pytest.mark.parametrize(("app_name", "ends"), [("unprepared", False), ("prepared", True)])
+def test_a_servers_own_timeout_leaves_cleanups_unfinished_where_the_app_has_no_graceful_shutdown(
+    app_name: str, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRACE", "0.1")
+    arguments = [*UVICORN, "--timeout-graceful-shutdown=1", f"tests.test_shutdown:{app_name}"]
+    with serving(arguments) as process, process.connect("/") as connection:
+        connection.receive_until(b"tick")
+        process.process.send_signal(signal.SIGTERM)
+        assert not connection.read().complete
+        wait_for(lambda: process.process.poll() is not None, "the end of the server")
+        log = process.log()
+    assert "cleanup begins" in log
+    assert ("cleanup ends" in log) == ends
+
+
 def test_ctrl_c_is_noticed_as_well() -> None:
     with serving(SERVERS["uvicorn-asyncio"]) as process, process.connect("/events") as connection:
         connection.receive_until(b"tick")

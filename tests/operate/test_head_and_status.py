@@ -1,0 +1,215 @@
+"""HEAD says what GET says; statuses without content have none; the content may decide on both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+
+from streamkit import (
+    BodyCut,
+    CSVStreamingResponse,
+    JSONLinesStreamingResponse,
+    ResponseStart,
+    SSEStreamingResponse,
+    StreamingResponse,
+    StreamOutcome,
+)
+from streamkit.testing import fetch, stream
+from tests.test_errors_and_limits import MIDDLEWARE
+
+pytestmark = pytest.mark.anyio
+
+FLAVOURS = ["sync", "async"]
+
+
+class Content:
+    """Items of either flavour, which are counted, and whose generator is closed."""
+
+    def __init__(self, *items: Any, endless: bool = False, wait: float = 0) -> None:
+        self._items, self._endless, self._wait = items, endless, wait
+        self.given = 0
+        self.closed = 0
+
+    def sync(self) -> Iterator[Any]:
+        try:
+            time.sleep(self._wait)
+            yield from self._all()
+        finally:
+            self.closed += 1
+
+    async def aio(self) -> AsyncIterator[Any]:
+        try:
+            await anyio.sleep(self._wait)
+            for item in self._all():
+                yield item
+        finally:
+            await anyio.lowlevel.checkpoint()
+            self.closed += 1
+
+    def _all(self) -> Iterator[Any]:
+        while True:
+            for item in self._items:
+                if isinstance(item, Exception):
+                    raise item
+                self.given += 1
+                yield item
+            if not self._endless:
+                return
+
+    def of(self, flavour: str) -> Any:
+        return self.sync() if flavour == "sync" else self.aio()
+
+
+CASES: dict[str, Any] = {
+    "items": lambda: Content(b"a", b"b"),
+    "nothing": Content,
+    "an error before the first": lambda: Content(HTTPException(404, "none")),
+    "another error": lambda: Content(ValueError("broken")),
+    "an error after the first": lambda: Content(b"a", ValueError("broken")),
+    "a start": lambda: Content(ResponseStart(status_code=202, headers={"x-count": "2"}), b"a"),
+    "endless": lambda: Content(b"a", endless=True),
+}
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("case", CASES)
+async def test_head_has_the_status_and_headers_of_get_and_closes_the_content(
+    case: str, flavour: str
+) -> None:
+    heads = {}
+    for method in ("GET", "HEAD"):
+        outcomes: list[StreamOutcome] = []
+        content = CASES[case]()
+
+        def make(content: Content = content, outcomes: Any = outcomes) -> StreamingResponse:
+            return StreamingResponse(
+                content.of(flavour), media_type="text/plain", on_close=outcomes.append
+            )
+
+        app = MIDDLEWARE["BaseHTTPMiddleware"](answering(make))
+        async with stream(app, method=method) as client:
+            heads[method] = (client.status, dict(client.headers))
+            if method == "GET" and case != "endless":
+                with suppress(BodyCut):
+                    await client.read()
+            if method == "HEAD":
+                assert await client.read() == b""
+                await client.wait_closed()
+                # The first, and one that may be under way meanwhile.
+                assert content.given <= 2
+        assert content.closed == 1
+        assert len(outcomes) == 1
+    assert heads["HEAD"] == heads["GET"]
+
+
+def answering(make: Any) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await make()(scope, receive, send)
+
+    return Starlette(routes=[Mount("/", app)])
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+async def test_head_waits_no_longer_for_the_content_than_first_chunk_timeout(flavour: str) -> None:
+    content = Content(b"late", wait=0.3)
+    response = StreamingResponse(content.of(flavour), first_chunk_timeout=0.02)
+    with anyio.fail_after(10):
+        answer = await fetch(response, method="HEAD")
+    assert (answer.status, answer.body, answer.complete) == (200, b"", True)
+    # Stopped where it was cancelled, or closed after its wait on a thread.
+    assert (content.given, content.closed) == (0 if flavour == "async" else 1, 1)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("status", [204, 205, 304])
+@pytest.mark.parametrize("cls", [StreamingResponse, JSONLinesStreamingResponse])
+async def test_a_status_without_content_sends_none_and_closes_it_unread(
+    cls: Any, status: int, flavour: str
+) -> None:
+    class Closing:
+        closed = 0
+
+        def close(self) -> None:
+            Closing.closed += 1
+
+    class Sync(Closing):
+        def __iter__(self) -> Iterator[str]:
+            raise AssertionError("it is not read")
+
+    class Async(Closing):
+        def __aiter__(self) -> AsyncIterator[str]:
+            raise AssertionError("it is not read")
+
+    outcomes: list[StreamOutcome] = []
+    content = Sync() if flavour == "sync" else Async()
+    response = cls(content, status, headers={"content-length": "3"}, on_close=outcomes.append)
+    answer = await fetch(response)
+    assert (answer.status, answer.body, answer.complete) == (status, b"", True)
+    assert answer.headers.get("content-length") == ("0" if status == 205 else None)
+    assert [(outcome.reason, outcome.status_code) for outcome in outcomes] == [("complete", status)]
+    assert Closing.closed == 1
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize(
+    ("cls", "item", "body"),
+    [
+        (StreamingResponse, b"a", b"a"),
+        (JSONLinesStreamingResponse, {"a": 1}, b'{"a":1}\n'),
+        (SSEStreamingResponse, "a", b"data: a\n\n"),
+        (CSVStreamingResponse, {"a": 1}, b"a\r\n1\r\n"),
+    ],
+)
+async def test_the_very_first_item_may_say_status_and_headers(
+    cls: Any, item: Any, body: bytes, flavour: str
+) -> None:
+    start = ResponseStart(status_code=206, headers={"x-count": "1", "x-kept": "new"})
+    response = cls(Content(start, item).of(flavour), headers={"x-kept": "old", "x-own": "1"})
+    answer = await fetch(response)
+    assert (answer.status, answer.body) == (206, body)
+    assert [answer.headers[name] for name in ("x-count", "x-kept", "x-own")] == ["1", "new", "1"]
+    assert len(answer.headers.getlist("x-kept")) == 1
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+async def test_a_later_start_is_an_error_that_says_so(flavour: str) -> None:
+    response = StreamingResponse(Content(b"a", ResponseStart(status_code=201)).of(flavour))
+    answer = await fetch(response)
+    assert not answer.complete
+    assert "ResponseStart must be the very first item" in str(answer.error)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+async def test_a_start_after_the_headers_is_an_error_that_says_so(flavour: str) -> None:
+    content = Content(ResponseStart(status_code=201), b"a", wait=0.1)
+    answer = await fetch(StreamingResponse(content.of(flavour), first_chunk_timeout=0.01))
+    assert (answer.status, answer.complete) == (200, False)
+    assert "first_chunk_timeout" in str(answer.error)
+
+
+async def test_a_start_works_in_an_endpoint_that_yields() -> None:
+    app = FastAPI()
+
+    @app.get("/async", response_class=StreamingResponse)
+    async def of_async() -> AsyncIterator[Any]:
+        yield ResponseStart(status_code=202, headers={"set-cookie": "a=b"})
+        yield b"a"
+
+    @app.get("/sync", response_class=StreamingResponse)
+    def of_sync() -> Iterator[Any]:
+        yield ResponseStart(status_code=202, headers={"set-cookie": "a=b"})
+        yield b"a"
+
+    for path in ("/async", "/sync"):
+        answer = await fetch(app, path)
+        assert (answer.status, answer.headers["set-cookie"], answer.body) == (202, "a=b", b"a")
