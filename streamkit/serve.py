@@ -28,6 +28,7 @@ from streamkit.asgi.truncate import truncate
 from streamkit.asgi.writer import ClientLeft, State, Writer
 from streamkit.body.base import Body, Coding
 from streamkit.compress import Coder
+from streamkit.encoders.relay import Partial
 from streamkit.errors import (
     ClientTooSlow,
     DeadlineExceeded,
@@ -125,9 +126,13 @@ class Transfer:
         self._left = False
         # Whether the body is waited for, and nothing is being sent.
         self._waits = self._sends = False
+        # Whether what was sent last ends within a frame.
+        self._within_frame = False
         # Whether the content is open, and whether the request's own task has had its turn.
         self._opened = self._attended = False
+        # Set while something is sent beside the content, and the task that sends it.
         self._aside: anyio.Event | None = None
+        self._aside_task: loop.Task | None = None
         self._shuts_down = False
         self._closing_since: float | None = None
         self._killed = False
@@ -216,8 +221,8 @@ class Transfer:
         """How it ended."""
         reason = self._reason or "complete"
         error = self.error
-        if self._body is not None and self._body.error is not None and error is None:
-            error = self._body.error
+        if error is None and self._body is not None and (found := self._body.error) is not None:
+            error = found
             if isinstance(error, Exception) and reason != "error":
                 # The response has ended otherwise: nobody else would hear of this.
                 logger.error(
@@ -306,12 +311,13 @@ class Transfer:
             self._waits = True
             chunks = await body.ready()
             self._waits = False
-            if self._reason is not None:
-                return
             if self._aside is not None:
                 await self._aside.wait()
+            # After all that may wait: what ended the response meanwhile stands.
+            if self._reason is not None:
+                return
             await self._send_chunks(chunks, body)
-            if self._shuts_down and self._reason is None:
+            if self._shuts_down and self._reason is None and self._between_frames():
                 await self._say_farewell()
                 return
 
@@ -334,6 +340,7 @@ class Transfer:
         error = body.error if finished else None
         is_first = self._first_chunk_after is None
         if chunks:
+            self._within_frame = type(chunks[-1]) is Partial
             self._items += len(chunks)
             self.last_item = monotonic()
             if is_first:
@@ -366,7 +373,7 @@ class Transfer:
 
     async def _send_error_frame(self, error: BaseException) -> None:
         frames = self._frames
-        if frames.error is not None and frames.between() and (frame := frames.error(error)):
+        if frames.error is not None and self._between_frames() and (frame := frames.error(error)):
             await self._write([frame])
 
     async def _close_all(self) -> None:
@@ -375,26 +382,34 @@ class Transfer:
         self._waits = False
         if self._listening is not None:
             self._listening.cancel()
-        if self._aside is not None:
-            await self._aside.wait()
         if self._body is not None and self._body.finished and self._timer is not None:
             self._timer.cancel()
             self._timer = None
         else:
             self._watch_cleanup()
-        try:
-            if self._body is not None:
-                self.writer.shield = None
-                await self._body.aclose()
-            await self._close()
-        except BaseException as exc:
-            if not self._killed:
-                self.error = self.error or exc
+        # Each, whatever the others raise.
+        for close in (self._end_aside, self._close_body, self._close):
+            try:
+                await close()
+            except BaseException as exc:
                 if isinstance(exc, GeneratorExit) and not loop.on_loop():
+                    self.error = self.error or exc
                     self._set_closed()
                     raise
+                if not self._killed:
+                    self.error = self.error or exc
         await self._end_unstarted()
         self._set_closed()
+
+    async def _end_aside(self) -> None:
+        if self._aside is not None:
+            self._cancel_aside()
+            await self._aside.wait()
+
+    async def _close_body(self) -> None:
+        self.writer.shield = None
+        if self._body is not None:
+            await self._body.aclose()
 
     async def _end_unstarted(self) -> None:
         """A response that ends before its start still has one, or relays above it fail."""
@@ -450,6 +465,9 @@ class Transfer:
 
     def _stop(self) -> None:
         cancel = self._body is None or self._body.stop()
+        # Not in `ready`: it waits for the client, and disturbs no content that closes by itself.
+        cancel = cancel or not self._waits
+        self._cancel_aside()
         self._watch_cleanup()
         if cancel and self._cancellable and self._task is not None:
             # Once: the content's own cleanup, which comes next, must be left to finish.
@@ -461,8 +479,8 @@ class Transfer:
         if not self._frames.ends_on_shutdown or self._shuts_down:
             return
         self._shuts_down = True
-        if self._is_waiting() and self._frames.between():
-            self._do_aside(self._say_farewell)
+        if self._is_waiting() and self._between_frames():
+            self._do_aside(self._end_with_farewell)
 
     def cut(self, closing: float) -> None:
         """End at once, as by an error; the content has `closing` seconds to be closed."""
@@ -472,12 +490,23 @@ class Transfer:
         self.end("cancelled", GraceExceeded())
 
     async def _say_farewell(self) -> None:
-        if not self._frames.between():
-            return
         farewell = self._frames.farewell
-        self._reason = "cancelled"
         await self._write([farewell()] if farewell is not None else [], last=True)
-        self._stop()
+        if self._reason is None:
+            self._reason = "cancelled"
+
+    async def _end_with_farewell(self) -> None:
+        # The content may have begun a frame since this was asked for; it is then asked again.
+        if self._between_frames():
+            await self._say_farewell()
+            self._stop()
+
+    def _between_frames(self) -> bool:
+        """Whether the format lets something be put behind what was sent.
+
+        The encoder alone can't tell: on a thread it may be ahead of what was sent.
+        """
+        return not self._within_frame and self._frames.between()
 
     def _is_waiting(self) -> bool:
         """Whether the content is waited for, and nothing is being sent."""
@@ -486,19 +515,29 @@ class Transfer:
     def _do_aside(self, function: Callable[[], Awaitable[None]]) -> None:
         """Send something while the content's task waits for the content."""
         self._aside = done = anyio.Event()
+        writer = self.writer
 
         async def send() -> None:
+            # The shield is for the content's task.
+            shield, writer.shield = writer.shield, None
             try:
-                await function()
+                # It may be over before this task has its turn.
+                if self._reason is None:
+                    await function()
             except ClientLeft as exc:
                 self.end("disconnect", exc.__cause__)
             except BaseException as exc:
                 self.end("error", exc)
             finally:
-                self._aside = None
+                writer.shield = shield
+                self._aside = self._aside_task = None
                 done.set()
 
-        loop.spawn(send)
+        self._aside_task = loop.spawn(send)
+
+    def _cancel_aside(self) -> None:
+        if self._aside_task is not None:
+            self._aside_task.cancel()
 
     # time
 
@@ -577,7 +616,7 @@ class Transfer:
             if wait is not None and now >= self._last_item + wait:
                 self._do_aside(self._start_late)
         elif limits.keep_alive is not None and now >= writer.last_sent + limits.keep_alive:
-            if self._frames.keep_alive is not None and self._frames.between():
+            if self._frames.keep_alive is not None and self._between_frames():
                 self._do_aside(self._send_keep_alive)
             else:
                 writer.last_sent = now

@@ -169,13 +169,14 @@ class Burst:
     def stop(self) -> None:
         """Stop what the thread waits for; on the loop's thread."""
         self.stopped = True
-        if self.waits_for is not None:
-            self.waits_for.stop()
+        # Read once: the thread may end its wait meanwhile.
+        if (thing := self.waits_for) is not None:
+            thing.stop()
 
     def kill(self) -> None:
         """Cancel the cleanup of what the thread waits for; a thread itself can't be killed."""
-        if self.waits_for is not None:
-            self.waits_for.kill()
+        if (thing := self.waits_for) is not None:
+            thing.kill()
 
     def _release(self) -> None:
         # An error: the thread had given it back.
@@ -214,10 +215,11 @@ def waiting_for_the_loop(thing: Stoppable, wait: Callable[[float], bool]) -> Non
             # Raises if the loop is gone.
             anyio.from_thread.run_sync(int)
         return
-    burst.waits_for = thing
+    # A generator that the collector closes within this wait may have a wait of its own.
+    before, burst.waits_for = burst.waits_for, thing
     try:
         if burst.stopped:
             anyio.from_thread.run_sync(thing.stop)
         burst.wait(wait)
     finally:
-        burst.waits_for = None
+        burst.waits_for = before
