@@ -244,12 +244,11 @@ class Transfer:
         if reason in (None, "complete", "disconnect") or not writer.started or writer.complete:
             return
         error = self.error if self.error is not None else GraceExceeded()
-        with anyio.CancelScope(shield=True):
-            stalled = isinstance(error, SendTimeout | ClientTooSlow)
-            if stalled and self.scope.get("http_version", "").startswith("1"):
-                drop({self.connection})
-            patience = CUT_PATIENCE if isinstance(error, GraceExceeded) else None
-            await truncate(self.scope, self._send, failure(error), patience)
+        stalled = isinstance(error, SendTimeout | ClientTooSlow)
+        if stalled and self.scope.get("http_version", "").startswith("1"):
+            drop({self.connection})
+        patience = CUT_PATIENCE if isinstance(error, GraceExceeded) else None
+        await truncate(self.scope, self._send, failure(error), patience)
 
     def raised(self) -> BaseException | None:
         """What the response has to raise, beside a cancellation."""

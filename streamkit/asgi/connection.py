@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import stat
 import struct
+import sys
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
@@ -26,14 +28,15 @@ def connection_of(scope: Mapping[str, Any]) -> Connection | None:
     return (client[0], int(client[1])), (server[0], int(server[1]))
 
 
-def drop(connections: Collection[Connection | None]) -> int:
+def drop(connections: Collection[Connection | None], *, reset: bool = False) -> int:
     """Shut down the sockets that this process still holds for these; returns how many.
 
-    What the kernel has taken is still sent, and then the end of the connection. A server that
+    What the kernel has taken is still sent, and then the end of the connection; with `reset` a
+    reset, at once, where the kernel can be asked for it (Linux). A server that
     waits for a stalled client goes on. A proxy that shares one connection among requests has its
     own addresses, so that only HTTP/1 connections may be dropped.
     """
-    return sum(_shut_down(one) for one in _sockets(connections))
+    return sum(_shut_down(one, reset=reset) for one in _sockets(connections))
 
 
 def reset_on_close(connections: Collection[Connection | None]) -> int:
@@ -70,10 +73,21 @@ def _sockets(connections: Collection[Connection | None]) -> list[socket.socket]:
     return found
 
 
-def _shut_down(one: socket.socket) -> bool:
+def _shut_down(one: socket.socket, *, reset: bool) -> bool:
     with one:
+        if reset and _disconnect(one):
+            return True
         try:
             one.shutdown(socket.SHUT_RDWR)
         except OSError:
             return False
     return True
+
+
+def _disconnect(one: socket.socket) -> bool:
+    """Dissolve a connection, as connect(2) does for AF_UNSPEC: its peer gets a reset."""
+    if sys.platform != "linux":
+        return False
+    nowhere = struct.pack("H14x", socket.AF_UNSPEC)
+    done: int = ctypes.CDLL(None).connect(one.fileno(), nowhere, len(nowhere))
+    return done == 0

@@ -46,6 +46,7 @@ class Attack:
 
     def __init__(self, seed: int, seconds: float) -> None:
         self.random = random.Random(seed)
+        self.seconds = seconds
         self.counts: Counter[str] = Counter()
         self.findings: list[str] = []
         self._until = monotonic() + seconds
@@ -65,6 +66,10 @@ class Attack:
         """Begin a step; the watchdog names it if it never ends."""
         self.counts[kind] += 1
         self._label = f"{kind}: {label}"
+        self._since = monotonic()
+
+    def alive(self) -> None:
+        """A step that takes long goes on."""
         self._since = monotonic()
 
     def expect(self, holds: object, otherwise: str) -> None:
