@@ -245,7 +245,7 @@ class Transfer:
             return
         error = self.error if self.error is not None else GraceExceeded()
         stalled = isinstance(error, SendTimeout | ClientTooSlow)
-        if stalled and self.scope.get("http_version", "").startswith("1"):
+        if stalled and self.scope.get("http_version") == "1.1":
             drop({self.connection})
         patience = CUT_PATIENCE if isinstance(error, GraceExceeded) else None
         await truncate(self.scope, self._send, failure(error), patience)

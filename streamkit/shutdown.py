@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import socket
-import stat
 import threading
 from collections import defaultdict
 from collections.abc import AsyncGenerator
@@ -18,8 +15,9 @@ import anyio
 import anyio.lowlevel
 
 from streamkit import loop
+from streamkit.asgi.connection import Connection, drop
 
-__all__ = ["Connection", "OpenStream", "Shutdown", "forget", "graceful_shutdown", "register"]
+__all__ = ["OpenStream", "Shutdown", "forget", "graceful_shutdown", "register"]
 
 logger = logging.getLogger("streamkit")
 
@@ -30,14 +28,10 @@ SIGNALS = tuple(
 CLOSING = 0.5
 
 
-# The addresses of the client and of the server.
-Connection = tuple[tuple[str, int], tuple[str, int]] | None
-
-
 class OpenStream(Protocol):
     """A response on its way; both methods are called on the loop's thread."""
 
-    connection: Connection
+    connection: Connection | None
 
     def shut_down(self) -> None:
         """The app begins to shut down: say farewell, or go on."""
@@ -113,7 +107,9 @@ class Shutdown:
         for stream in left:
             stream.cut(CLOSING)
         await self._wait_until_ended(CLOSING)
-        _drop({stream.connection for stream in left if stream.connection})
+        # The server would wait for ever for a client that takes nothing.
+        if dropped := drop([stream.connection for stream in left]):
+            logger.warning("shutting down: %d clients that take nothing were dropped", dropped)
         await self._wait_until_ended(CLOSING)
         for number in self._postponed:
             _act_by_default(number)
@@ -173,28 +169,6 @@ def _is_ours(handler: Any) -> bool:
 def _act_by_default(number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
-
-
-def _drop(connections: set[Connection]) -> None:
-    """Shut the sockets down that the server still holds for these.
-
-    It would wait, for ever, until a client that has stalled takes what was written for it.
-    """
-    try:
-        descriptors = [int(name) for name in os.listdir("/dev/fd")] if connections else []
-    except OSError:
-        return
-    for descriptor in descriptors:
-        with suppress(OSError):
-            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                _drop_one(descriptor, connections)
-
-
-def _drop_one(descriptor: int, connections: set[Connection]) -> None:
-    with socket.socket(fileno=os.dup(descriptor)) as one:
-        if (one.getpeername()[:2], one.getsockname()[:2]) in connections:
-            logger.warning("shutting down: dropping a client that takes nothing")
-            one.shutdown(socket.SHUT_RDWR)
 
 
 # On all loops; nearly always none or one.

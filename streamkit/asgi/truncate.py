@@ -21,7 +21,7 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamkit import loop
-from streamkit.asgi.connection import Connection, connection_of, drop, reset_on_close
+from streamkit.asgi.connection import Connection, connection_of, drop, reset
 from streamkit.shutdown import forget, register
 
 __all__ = ["Honest", "Truncated", "truncate"]
@@ -31,6 +31,8 @@ logger = logging.getLogger("streamkit")
 KEY = "streamkit.verdict"
 # Seconds that the invalid messages may wait for a client until its connection is dropped.
 PATIENCE = 1.0
+# As servers write it, and as granian does.
+HTTP_1_0 = ("1.0", "1")
 # Turns of the loop in which the first of them reaches the server through any number of relays.
 TURNS = 16
 
@@ -112,13 +114,13 @@ async def truncate(
     # From HTTP/2 on, other streams are on the same connection.
     shared = not version.startswith("1")
     connections = set() if shared else {connection_of(scope)}
-    if version == "1.0":
+    if version in HTTP_1_0:
         # Its bodies end with the connection: only a reset tells a cut from an end.
-        reset_on_close(connections)
+        reset(connections)
     poison = _Poison(send, error)
     if await poison.send_within(PATIENCE if patience is None else patience):
         return
-    if drop(connections, reset=version == "1.0"):
+    if drop(connections):
         logger.warning("the connection of a stalled client was dropped: its response failed")
         await poison.send_within(PATIENCE)
     elif shared and patience is None and not (poison.was_taken or poison.was_cancelled):
