@@ -23,7 +23,7 @@ HTTP_1 = "uvicorn-h11|uvicorn-httptools|hypercorn-h1|granian-h1|daphne"
 
 EXCEPTIONS: tuple[Exempt, ...] = (
     Exempt(
-        f"{HTTP_1}|granian-h2 catch|catch+*|*+catch {FAILING} * plain",
+        f"{HTTP_1}|hypercorn-h2|granian-h2 catch|catch+*|*+catch {FAILING} * plain",
         CLEAN_END,
         "the middleware finishes the body of an app that has failed, as a whole one, and these "
         "servers (uvicorn 0.54, hypercorn 0.18, granian 2.8, daphne 4.2) take its last message: "
