@@ -6,9 +6,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 from starlette.types import Scope
 
@@ -20,6 +19,7 @@ __all__ = [
     "Observer",
     "OpenResponse",
     "OpenStreamInfo",
+    "Progress",
     "StreamInfo",
     "Waiting",
     "forget",
@@ -224,19 +224,21 @@ def _named(mounted: str, params: dict[str, Any], path: str) -> str:
 
 
 class OpenResponse(Protocol):
-    """What `open_streams` reads of a response on its way. Times are `time.monotonic()`'s."""
+    """What `open_streams` reads of a response on its way."""
 
     scope: Scope
-    began: float
-    last_item: float | None
-    """When items were taken from the content last."""
-    last_send: float | None
-    """When a send came back last."""
 
-    @property
-    def bytes_sent(self) -> int: ...
-    @property
-    def waiting(self) -> Waiting: ...
+    def progress(self) -> Progress: ...
+
+
+class Progress(NamedTuple):
+    """How far a response has come. Seconds; None before the first."""
+
+    age: float
+    bytes_sent: int
+    since_last_item: float | None
+    since_last_send: float | None
+    waiting: Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,21 +280,6 @@ def open_streams() -> list[OpenStreamInfo]:
     for each in open_streams():
         print(each.route, round(each.age), each.bytes, each.waiting)
     """
-    now = monotonic()
-    # sorted() copies the set in one step: the loop's thread may change it meanwhile.
-    responses = sorted(_open, key=lambda response: response.began)
-    return [
-        OpenStreamInfo(
-            route_of(response.scope),
-            now - response.began,
-            response.bytes_sent,
-            _since(response.last_item, now),
-            _since(response.last_send, now),
-            response.waiting,
-        )
-        for response in responses
-    ]
-
-
-def _since(moment: float | None, now: float) -> float | None:
-    return None if moment is None else max(0.0, now - moment)
+    # list() copies the set in one step: the loop's thread may change it meanwhile.
+    found = [(route_of(each.scope), *each.progress()) for each in list(_open)]
+    return [OpenStreamInfo(*each) for each in sorted(found, key=lambda each: -each[1])]

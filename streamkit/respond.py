@@ -10,14 +10,12 @@ import anyio
 from starlette.types import Receive, Scope, Send
 
 from streamkit import observing
-from streamkit.asgi.listen import inbox_of, share_body
 from streamkit.asgi.writer import Writer
 from streamkit.body.of import body_of
 from streamkit.outcome import StreamOutcome
 from streamkit.sendable import Sendable
 from streamkit.shutdown import forget, register
-from streamkit.sources import ByteSource
-from streamkit.transfers import source_transfer, stream_transfer
+from streamkit.transfers import transfer_of
 
 __all__ = ["respond"]
 
@@ -51,41 +49,34 @@ async def _take_place(response: Sendable, scope: Scope) -> Callable[[], None]:
 
 async def _send(response: Sendable, scope: Scope, receive: Receive, send: Send) -> None:
     writer = Writer(scope, send, response.status_code, response.raw_headers)
-    opened, looked_at = response._opened, response._looked_at
-    if isinstance(opened, ByteSource) and (looked_at is None or looked_at.take_over()):
-        transfer, inline = source_transfer(response, opened, scope, send, writer)
-    else:
-        transfer, inline = stream_transfer(response, scope, send, writer), None
+    transfer = transfer_of(response, scope, send, writer)
+    observation = None
     if observing.observers:
         media_type = next((v for n, v in response.raw_headers if n == b"content-type"), b"")
-        transfer.observation = observing.observe_response(scope, media_type.decode() or None)
+        observation = observing.observe_response(scope, media_type.decode() or None)
+    if observation is not None:
+        transfer.observe(observation)
     register(transfer)
     observing.register(transfer)
     try:
-        if inline is not None:
-            cancellation = await transfer.run_inline(inline)
-        else:
-            inbox = inbox_of(scope, receive) if scope["type"] == "http" else None
-            if inbox is not None:
-                share_body(opened, inbox)
-            cancellation = await transfer.run(inbox)
+        cancellation = await transfer.run(receive)
     finally:
         forget(transfer)
         observing.forget(transfer)
         outcome = transfer.outcome
         await _tell(response, outcome)
-        if transfer.observation is not None:
-            transfer.observation.ended(outcome)
-        await transfer.show_failure()
-    raised = cancellation or transfer.raised()
+        if observation is not None:
+            observation.ended(outcome)
+        await transfer.ending.show()
+    raised = cancellation or transfer.ending.raised()
     if raised is not None:
         raise raised
 
 
 async def _tell(response: Sendable, outcome: StreamOutcome) -> None:
-    on_close = response.option("on_close")
-    if on_close is None:
+    if response.on_close is None:
         return
+    on_close = response.option("on_close")
     try:
         with anyio.CancelScope(shield=True):
             result = on_close(outcome)

@@ -38,6 +38,7 @@ class Sendable(Protocol):
     max_rate: float | None
     limit: StreamLimit | None
     error_frames: bool
+    on_close: Any
     _opened: Opened
     _encoder: Encoder[Any]
     _max_buffer: int

@@ -31,7 +31,8 @@ CLOSING = 0.5
 class OpenStream(Protocol):
     """A response on its way; both methods are called on the loop's thread."""
 
-    connection: Connection | None
+    @property
+    def connection(self) -> Connection | None: ...
 
     def shut_down(self) -> None:
         """The app begins to shut down: say farewell, or go on."""

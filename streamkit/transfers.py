@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -13,24 +11,25 @@ from starlette.types import Scope, Send
 
 from streamkit.asgi.pace import paced
 from streamkit.asgi.writer import Writer
-from streamkit.body.base import Body, Coding, ReadyBody, coding_of
+from streamkit.body.base import Body, Coding, coding_of
 from streamkit.body.of import body_of
-from streamkit.body.source import PlanContent, read_now
+from streamkit.body.source import PlanContent
 from streamkit.body.threaded import ThreadedBody
 from streamkit.compress import find_sibling, make_coder
 from streamkit.encoders.text import TextEncoder
 from streamkit.http.accept_encoding import add_vary, code_headers
-from streamkit.http.plan import Plan, plan
-from streamkit.http.ranges import Span
-from streamkit.serve import Frames, Limits, Transfer
-from streamkit.sources import ByteSource, PathSource, SourceInfo
+from streamkit.sender import Frames
+from streamkit.serve import Transfer
+from streamkit.sources import ByteSource, PathSource
 from streamkit.start import ResponseStart, merge_headers
 from streamkit.threads import run_in_stream_thread
+from streamkit.watch import Limits
+from streamkit.whole import WholeTransfer, path_to_send, plan_for, ready_chunks
 
 if TYPE_CHECKING:
     from streamkit.sendable import Sendable
 
-__all__ = ["source_transfer", "stream_transfer"]
+__all__ = ["transfer_of"]
 
 logger = logging.getLogger("streamkit")
 
@@ -38,6 +37,18 @@ Headers = list[tuple[bytes, bytes]]
 
 # Statuses without content (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
 WITHOUT_CONTENT = frozenset((204, 205, 304))
+
+
+def transfer_of(
+    response: Sendable, scope: Scope, send: Send, writer: Writer
+) -> Transfer | WholeTransfer:
+    """What is going to send the response."""
+    opened, looked_at = response._opened, response._looked_at
+    if isinstance(opened, ByteSource) and (looked_at is None or looked_at.take_over()):
+        return whole_transfer(response, opened, scope, send, writer) or source_transfer(
+            response, opened, scope, send, writer
+        )
+    return stream_transfer(response, scope, send, writer)
 
 
 def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer) -> Transfer:
@@ -61,11 +72,11 @@ def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer
             _compress(response, scope, transfer)
         return body
 
-    async def close() -> None:
-        await _close_each(body, *response._displaced)
-
+    owned = [body, *response._displaced]
     frames = _frames(response)
-    transfer = Transfer(scope, send, writer, coding, limits, frames, open_body, close)
+    transfer = Transfer(
+        scope, send, writer, coding, limits, frames, response._opened, open_body, owned
+    )
     _set_rates(response, transfer)
     return transfer
 
@@ -103,7 +114,7 @@ def _compress(response: Sendable, scope: Scope, transfer: Transfer) -> None:
         media_type=response.media_type,
     )
     if coding is not None:
-        transfer.coder = make_coder(coding)
+        transfer.sender.coder = make_coder(coding)
 
 
 def _body_and_coding(response: Sendable) -> tuple[Body, Coding]:
@@ -128,18 +139,6 @@ def _begin(writer: Writer, start: ResponseStart) -> None:
     if start.status_code is not None:
         writer.status = start.status_code
     writer.headers = merge_headers(list(writer.headers), start)
-
-
-async def _close_each(*owned: Any) -> None:
-    """Close all of them, whatever one raises; then raise that."""
-    error: BaseException | None = None
-    for each in dict.fromkeys(owned):
-        try:
-            await each.aclose()
-        except BaseException as exc:
-            error = error or exc
-    if error is not None:
-        raise error
 
 
 async def _open_content(response: Sendable) -> ResponseStart | None:
@@ -192,41 +191,54 @@ def _without_length(headers: Headers, status: int) -> Headers:
 # sources
 
 
+def whole_transfer(
+    response: Sendable, source: ByteSource, scope: Scope, send: Send, writer: Writer
+) -> WholeTransfer | None:
+    """The transfer of a small source that can be had without waiting."""
+    chunks = ready_chunks(response, source, scope, writer)
+    if chunks is None:
+        return None
+
+    owned = _owned(source, response)
+    return WholeTransfer(scope, send, writer, chunks, owned, response.cleanup_timeout)
+
+
+def _owned(source: ByteSource, response: Sendable) -> list[Any]:
+    """What is to be closed: many sources hold nothing."""
+    holds_nothing = type(source).aclose is ByteSource.aclose
+    return [*response._displaced] if holds_nothing else [source, *response._displaced]
+
+
 def source_transfer(
     response: Sendable, source: ByteSource, scope: Scope, send: Send, writer: Writer
-) -> tuple[Transfer, Body | None]:
-    """The transfer, and the body if it is small and can be had without waiting."""
+) -> Transfer:
+    """The transfer of a source that is read as it is sent."""
     # Of a precompressed file: the headers, and the file that is sent in place of the plain one.
     own: Headers = response.raw_headers
     sent = source
-
-    def decide(info: SourceInfo) -> Plan:
-        decided = _plan(response, scope, info, own)
-        writer.status, writer.headers = decided.status, decided.merge(own)
-        writer.head_only = False
-        return decided
 
     async def open_body() -> Body | None:
         nonlocal sent, own
         if response._precompressed and isinstance(source, PathSource):
             sent, own = await _precompressed(source, scope, own)
+            owned.append(sent)
         info = await sent.info()
-        decided = decide(info)
-        path = _path_to_send(response, scope, sent, info, decided)
+        decided = plan_for(response, scope, info, own)
+        writer.status, writer.headers = decided.status, decided.merge(own)
+        # The plan knows of HEAD.
+        writer.head_only = False
+        path = path_to_send(response, scope, sent, info, decided)
         if path is None:
             return body_of(PlanContent(sent, decided.steps))
         await writer.send_path(path, decided.body_length or 0)
         return None
 
-    async def close() -> None:
-        await _close_each(sent, source, *response._displaced)
-
+    owned = _owned(source, response)
     coding = Coding(TextEncoder().encode, max_buffer=response.max_buffer)
     limits = _limits(response)
-    transfer = Transfer(scope, send, writer, coding, limits, Frames(), open_body, close)
+    transfer = Transfer(scope, send, writer, coding, limits, Frames(), source, open_body, owned)
     _set_rates(response, transfer)
-    inline = None if response._precompressed else _ready_body(response, source, decide, scope)
-    return transfer, inline
+    return transfer
 
 
 async def _precompressed(
@@ -242,41 +254,3 @@ async def _precompressed(
         return source, headers
     headers.append((b"content-encoding", sibling.coding.encode("ascii")))
     return PathSource(sibling.path), headers
-
-
-def _ready_body(
-    response: Sendable, source: ByteSource, decide: Callable[[SourceInfo], Plan], scope: Scope
-) -> Body | None:
-    """The body of a small source that is in memory or in the page cache."""
-    info = source.info_now()
-    if info is None:
-        return None
-    decided = decide(info)
-    if _path_to_send(response, scope, source, info, decided) is not None:
-        return None
-    chunks = read_now(source, decided.steps)
-    return None if chunks is None else ReadyBody(chunks)
-
-
-def _path_to_send(
-    response: Sendable, scope: Scope, source: ByteSource, info: SourceInfo, decided: Plan
-) -> str | None:
-    """A whole file for the server to send by itself, if it offers that."""
-    if "http.response.pathsend" not in scope.get("extensions", {}):
-        return None
-    if response.min_rate is not None or response.max_rate is not None:
-        # The server knows nothing of them.
-        return None
-    is_whole = decided.steps == (Span(0, info.size or 0),)
-    return source.path if is_whole and isinstance(source, PathSource) else None
-
-
-def _plan(response: Sendable, scope: Scope, info: SourceInfo, own: Headers) -> Plan:
-    return plan(
-        scope.get("method", "GET"),
-        scope.get("headers", ()),
-        response._given.over(info),
-        now=datetime.now(UTC),
-        status=response.status_code,
-        headers=own,
-    )

@@ -352,7 +352,7 @@ async def test_a_stalled_client_stops_an_async_generator_after_one_batch() -> No
         assert produced <= 3
 
 
-async def test_of_a_thousand_sleeping_streams_few_wait_for_a_first_item_until_another_has_four(
+async def test_a_thousand_sleeping_streams_take_turns(
     anyio_backend_name: str,
 ) -> None:
     if ANYIO < (4, 14, 2) and anyio_backend_name == "asyncio":

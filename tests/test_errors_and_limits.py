@@ -373,7 +373,7 @@ async def test_a_disconnect_while_the_last_message_is_handled_is_no_disconnect()
 async def test_a_last_message_that_hangs_after_a_disconnect_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamkit.serve.LAST_RESORT", 0.01)
+    monkeypatch.setattr("streamkit.watch.LAST_RESORT", 0.01)
     outcomes: list[StreamOutcome] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -423,7 +423,10 @@ async def test_messages_of_a_request_body_do_not_end_the_response() -> None:
 
 
 @pytest.mark.parametrize("version", ["2.3", "2.4"])
-async def test_a_client_that_takes_nothing_is_dropped_after_send_timeout(version: str) -> None:
+async def test_a_client_that_takes_nothing_is_dropped_after_send_timeout(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.asgi.truncate.PATIENCE", 0.01)
     outcomes: list[StreamOutcome] = []
     response = StreamingResponse(endless(), send_timeout=0.02, on_close=outcomes.append)
     async with stream(response, spec_version=version) as client:
@@ -613,7 +616,10 @@ async def test_the_outcome_tells_how_it_went() -> None:
         outcome.reason = "error"  # type: ignore[misc]
 
 
-async def test_on_close_may_be_async_and_is_left_to_finish_when_cancelled() -> None:
+async def test_on_close_may_be_async_and_is_left_to_finish_when_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamkit.asgi.truncate.PATIENCE", 0.01)
     steps: list[str] = []
 
     async def on_close(outcome: StreamOutcome) -> None:

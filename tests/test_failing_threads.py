@@ -39,7 +39,10 @@ pytestmark = pytest.mark.anyio
 
 ROOT = Path(streamkit.__file__).parent
 # What looks at a queue: only there another side's step may fall between two looks.
-LOOKS = {str(ROOT / name) for name in ("serve.py", "iterate.py", "body/queued.py", "body/queue.py")}
+LOOKS = {
+    str(ROOT / name)
+    for name in ("sender.py", "content.py", "iterate.py", "body/queued.py", "body/queue.py")
+}
 # Seconds after which nobody comes to a further line.
 PATIENCE = 0.06
 
@@ -67,11 +70,6 @@ class Moment:
                 self.come.set()
                 assert self.finished.wait(10)
         return self.trace
-
-    def wait(self) -> None:
-        """Wait for it; the one who looks may have nothing left to do but to wait as well."""
-        self.awaited.set()
-        self.come.wait(PATIENCE)
 
     @property
     def was_reached(self) -> bool:
@@ -110,15 +108,19 @@ def moments(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Iterator[Moment]]:
                 at, misses = at + 1, 0
             else:
                 misses += 1
-        assert at > 5
+        assert at > 3
 
     return each
 
 
-def failing(moment: Moment, item: Any) -> Iterator[Any]:
+def failing(moment: Moment, item: Any, before: int = 0) -> Iterator[Any]:
+    """Fails after its last item, before which there were others that were sent by themselves."""
+    for _ in range(before):
+        yield item
+    moment.awaited.set()
     yield item
-    yield item
-    moment.wait()
+    # The one who looks may have nothing left to do but to wait as well.
+    moment.come.wait(PATIENCE)
     raise Broken
 
 
@@ -134,12 +136,13 @@ def members(moment: Moment) -> Iterator[ZipMember]:
 
 RESPONSES: dict[str, Callable[[Moment], Any]] = {
     "text": lambda moment: StreamingResponse(failing(moment, "x")),
+    "text, later": lambda moment: StreamingResponse(failing(moment, "x", 1)),
     "one thread": lambda moment: StreamingResponse(failing(moment, "x"), thread_affine=True),
     "lines": lambda moment: JSONLinesStreamingResponse(
         failing(moment, {"a": 1}), error_frames=True
     ),
-    "array": lambda moment: JSONArrayStreamingResponse(failing(moment, {"a": 1})),
-    "csv": lambda moment: CSVStreamingResponse(failing(moment, {"a": 1})),
+    "array": lambda moment: JSONArrayStreamingResponse(failing(moment, {"a": 1}, 1)),
+    "csv": lambda moment: CSVStreamingResponse(failing(moment, {"a": 1}, 1)),
     "events": lambda moment: SSEStreamingResponse(failing(moment, "x"), error_frames=True),
     "parts": lambda moment: MultipartStreamingResponse(
         failing(moment, b"x"), part_media_type="image/jpeg"
@@ -153,7 +156,7 @@ RESPONSES: dict[str, Callable[[Moment], Any]] = {
 
 
 # Some on every loop, and each on one of them.
-ON_ALL = ("text", "stream")
+ON_ALL = ("text", "text, later")
 PAIRS = [
     pytest.param(backend.values[0], kind, id=f"{backend.id}-{kind}")
     for number, kind in enumerate(RESPONSES)
@@ -183,7 +186,7 @@ async def test_a_thread_that_fails_between_two_lines_of_its_reader_raises_there(
         items = []
         with moment.watching():
             try:
-                async for item in iterate_in_threadpool(failing(moment, "x")):
+                async for item in iterate_in_threadpool(failing(moment, "x", 1)):
                     items.append(item)
             except Broken:
                 items.append("broken")
@@ -195,8 +198,8 @@ async def test_a_task_that_fails_between_two_lines_of_its_reader_raises_there(
 ) -> None:
     async def failing_later(moment: Moment) -> AsyncIterator[str]:
         yield "x"
-        yield "x"
         moment.awaited.set()
+        yield "x"
         with anyio.move_on_after(PATIENCE):
             while not moment.come.is_set():
                 await anyio.lowlevel.checkpoint()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import Any
 
-import anyio
 from starlette.types import Message, Scope, Send
+
+from streamkit import loop
 
 __all__ = ["ClientLeft", "State", "Writer"]
 
@@ -48,14 +49,13 @@ class Writer:
         self.head_only = scope.get("method") == "HEAD"
         self.state = State.NEW
         self.bytes_sent = 0
-        # Runs each `send`; a body may protect it from its content's cancellations.
-        self.shield: Callable[..., Any] | None = None
-        # On the loop's clock; None while nothing is being sent.
+        # Takes the first step of a `send`: the rest to wait for, or None if there is none. A body
+        # protects it from its content's cancellations.
+        self.shield: Callable[[Any], Any] | None = None
+        # On the loop's clock: when the send that is under way began, and when the last came back.
+        self.clock = loop.clock()
         self.sending_since: float | None = None
-        self.last_sent = 0.0
-        self.clock: Callable[[], float] | None = None
-        # Set by a task that sends between two items (a keep-alive, a late start).
-        self.other: anyio.Event | None = None
+        self.last_sent: float | None = None
 
     @property
     def started(self) -> bool:
@@ -84,46 +84,29 @@ class Writer:
 
     async def write(self, chunks: list[bytes], *, last: bool = False) -> None:
         """Send chunks, joined where they are small, and the end with them if it is the `last`."""
-        if len(chunks) == 1 and not last and self._is_plain():
-            await self._send_one(chunks[0])
-            return
         if self.state is State.NEW:
             await self.start()
         if self.head_only:
             if self.state is State.STARTED:
                 self.state = State.ENDING
-                await self._send_body(b"", more=False)
+                await self.send_body(b"", more=False)
                 self.state = State.ENDED
             return
         bodies = join(chunks) if len(chunks) > 1 else chunks
         # One message less; a denial's frames stay as Starlette has them.
         final = bodies[-1] if last and bodies and self._is_http else b""
         for body in bodies[:-1] if final else bodies:
-            await self._send_body(body)
+            await self.send_body(body)
         if last:
             self.state = State.ENDING
-            await self._send_body(final, more=False)
+            await self.send_body(final, more=False)
             self.state = State.ENDED
-
-    def _is_plain(self) -> bool:
-        """Whether a chunk is all there is to send: no start, no clock, no head alone."""
-        return self.clock is None and self.state is State.STARTED and not self.head_only
-
-    async def _send_one(self, body: bytes) -> None:
-        # The way of an item that comes alone: the fewest steps.
-        sending = self._send({"type": self._body_type, "body": body, "more_body": True})
-        try:
-            await (sending if self.shield is None else self.shield(sending))
-        except OSError as exc:
-            raise ClientLeft from exc
-        self.bytes_sent += len(body)
 
     async def send_path(self, path: str, size: int) -> None:
         """Let the server send a file (ASGI's pathsend extension)."""
         await self.start()
         self.state = State.ENDING
-        await self.send({"type": "http.response.pathsend", "path": path})
-        self.bytes_sent += size
+        await self.send({"type": "http.response.pathsend", "path": path}, size)
         self.state = State.ENDED
 
     async def end_empty(self) -> None:
@@ -131,27 +114,26 @@ class Writer:
         self.head_only = True
         await self.write([], last=True)
 
-    async def _send_body(self, body: bytes, *, more: bool = True) -> None:
-        await self.send({"type": self._body_type, "body": body, "more_body": more})
-        self.bytes_sent += len(body)
+    def send_body(self, body: bytes, *, more: bool = True) -> Awaitable[None]:
+        """Send bytes of the body as they are."""
+        return self.send({"type": self._body_type, "body": body, "more_body": more}, len(body))
 
-    async def send(self, message: Message) -> None:
-        """Send one message; `ClientLeft` where the server raises an OSError."""
-        if self.other is not None:
-            await self.other.wait()
-        clock = self.clock
-        if clock is not None:
-            self.sending_since = clock()
+    async def send(self, message: Message, size: int = 0) -> None:
+        """Send one message, with `size` bytes of the body.
+
+        `ClientLeft` where the server raises an OSError.
+        """
+        clock, sending = self.clock, self._send(message)
         try:
-            if self.shield is None:
-                await self._send(message)
-            else:
-                await self.shield(self._send(message))
+            waited: Any = sending if self.shield is None else self.shield(sending)
+            if waited is not None:
+                self.sending_since = clock()
+                await waited
+                self.sending_since = None
         except OSError as exc:
             raise ClientLeft from exc
-        if clock is not None:
-            self.sending_since = None
-            self.last_sent = clock()
+        self.last_sent = clock()
+        self.bytes_sent += size
 
 
 def join(chunks: list[bytes]) -> list[bytes]:

@@ -16,7 +16,6 @@ __all__ = [
     "Body",
     "Coding",
     "Pace",
-    "ReadyBody",
     "blame",
     "coding_of",
     "encode_first",
@@ -30,6 +29,8 @@ LOOP_SLICE = 0.001
 ITEM_WEIGHT = 16
 # Most bytes added between two checks of the flags and the clock.
 CHECK_EVERY = 1024
+# Bytes added after a wait until the first check: a small item that comes alone needs none.
+FIRST_CHECK = 4 * ITEM_WEIGHT
 # Seconds between two checks up to which items are quick, and checks may be rarer.
 QUICK = 0.0001
 
@@ -115,8 +116,11 @@ class Body(Protocol):
         """
         ...
 
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T | None]:
-        """Run a `send`, unharmed by cancellations that belong to the content."""
+    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
+        """Begin a `send`, unharmed by cancellations that belong to the content.
+
+        The rest of it to wait for; None if it is done already.
+        """
         ...
 
     def stop(self) -> bool:
@@ -130,33 +134,6 @@ class Body(Protocol):
     def aclose(self) -> Awaitable[None]:
         """Stop, and return when the content is closed and the body finished."""
         ...
-
-
-class ReadyBody:
-    """A body that is there as a whole: nothing is waited for, and nothing left to close."""
-
-    finished = True
-    error: BaseException | None = None
-
-    def __init__(self, chunks: list[bytes]) -> None:
-        self._chunks = chunks
-
-    def start(self, coding: Coding) -> None:
-        pass
-
-    async def ready(self) -> list[Any]:
-        chunks, self._chunks = self._chunks, []
-        return chunks
-
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        return sending
-
-    def stop(self) -> bool:
-        self._chunks = []
-        return True
-
-    async def aclose(self) -> None:
-        self._chunks = []
 
 
 class Pace:
@@ -189,7 +166,7 @@ class Pace:
         now = monotonic()
         if not self.until:
             self.until = now + self._slice
-            self.allowed = 4 * ITEM_WEIGHT
+            self.allowed = FIRST_CHECK
         elif now - self._checked < QUICK:
             self.allowed = min(self.allowed * 2, CHECK_EVERY)
         else:

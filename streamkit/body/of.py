@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from inspect import isawaitable, iscoroutine, isfunction
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -24,6 +25,8 @@ from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, i
 
 __all__ = ["Opened", "body_of", "close_abandoned", "open_content"]
 
+GENERATORS = (GeneratorType, AsyncGeneratorType)
+
 # What a content is: a source, sync content with its body, or async content, whose body depends on
 # the loop that will run it.
 Opened = ByteSource | ThreadedBody | AsyncIterable[Any]
@@ -36,6 +39,9 @@ def open_content(
 
     `charset` None says that `owner`, a class of which the errors speak, takes items, not bytes.
     """
+    if type(content) in GENERATORS:
+        # As nearly always; nothing of what follows applies.
+        return _driven(content, thread_affine)
     _check_readable(content, owner)
     source = _source_of(content, charset or "utf-8")
     is_file = callable(getattr(content, "read", None))

@@ -29,6 +29,8 @@ class PumpedBody(QueuedBody):
         self._iterator: AsyncIterator[Any] | None = None
         self._pumping = False
         self._pace = Pace(LOOP_SLICE)
+        # As on asyncio, the second item is not made before that.
+        self._first_is_sent = False
 
     def start(self, coding: Coding, reader: ThreadSignal | None = None) -> None:
         """Start the task; `reader` is the signal of a reader on a thread."""
@@ -43,6 +45,13 @@ class PumpedBody(QueuedBody):
         self._coding = coding
         self._for_thread = reader is not None
         self._task = loop.spawn(self._run, self._close)
+
+    async def ready(self) -> list[Any]:
+        if not (self._is_first or self._first_is_sent):
+            # Who asks again has sent what it got.
+            self._first_is_sent = True
+            self._room.set()
+        return await super().ready()
 
     def stop(self) -> bool:
         if self._started:
@@ -92,8 +101,7 @@ class PumpedBody(QueuedBody):
             return
         if (data := encode_first(self._coding, item)) is not END:
             queue.add(data)
-        # As on asyncio: the second item is not made before the first is sent.
-        while not (self._for_thread or queue.was_taken()):
+        while not (self._for_thread or self._first_is_sent or queue.stopped):
             await self._room.wait()
         if queue.stopped:
             return

@@ -187,14 +187,6 @@ class Queue:
             return True
         return False
 
-    def was_taken(self) -> bool:
-        """Whether nothing is left to take; if not, the writer is woken when that changes."""
-        self.writer_waiting = True
-        if self._items and not self.stopped:
-            return False
-        self.writer_waiting = False
-        return True
-
     def _fits(self) -> bool:
         return self.stopped or self._added - self._taken < self._coding.max_buffer
 

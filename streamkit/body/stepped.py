@@ -1,9 +1,9 @@
 """Async content on asyncio, driven by hand in the task that sends.
 
-The content runs in one coroutine, `_drive`. The task steps it with `send(None)`. When it gives up
-a future while chunks are ready, the chunks are returned first, and the future is handed to the
-loop by the next `ready()`. So an item that comes alone is sent without another task, future or
-timer, and items that come together leave together.
+The content runs in one coroutine, `Gatherer._drive`. The task steps it with `send(None)`. When it
+gives up a future while chunks are ready, the chunks are returned first, and the future is handed
+to the loop by the next `ready()`. So an item that comes alone is sent without another task, future
+or timer, and items that come together leave together.
 
 This rests on asyncio's task protocol: a coroutine yields None, or a future whose
 `_asyncio_future_blocking` is set. Each kind of awaitable has a test.
@@ -12,21 +12,13 @@ This rests on asyncio's task protocol: a coroutine yields None, or a future whos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Generator,
-    Iterator,
-)
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator
 from time import monotonic
 from types import coroutine
 from typing import Any, TypeVar
 
-from streamkit.body.base import END, ITEM_WEIGHT, LOOP_SLICE, Coding, Pace, blame, encode_first
-from streamkit.body.following import async_followed, cancel_at_yield
+from streamkit.body.base import FIRST_CHECK, Coding
+from streamkit.body.gather import PAUSED, CancelledAtYield, Gatherer, Mark
 from streamkit.closing import close_async
 
 __all__ = ["SteppedBody"]
@@ -34,62 +26,20 @@ __all__ = ["SteppedBody"]
 T = TypeVar("T")
 
 
-class _Mark:
-    """What `_drive` yields to the one who steps it, instead of a future."""
-
-
-# A batch is complete; the content waits at its `yield`.
-PAUSED = _Mark()
 # Nothing was yielded yet.
-NEW = _Mark()
+NEW = Mark()
 
 
-class _Done:
-    """What is awaited in place of what is done already."""
-
-    def __await__(self) -> Iterator[None]:
-        return NOTHING_LEFT
-
-
-NOTHING_LEFT: Iterator[None] = iter(())
-DONE: Any = _Done()
-
-
-class _CancelledAtYield(BaseException):
-    """Thrown at a pause: a scope that the content holds around its `yield` cancels it."""
-
-
-@coroutine
-def _pause() -> Generator[Any, None, None]:
-    yield PAUSED
-
-
-class SteppedBody:
+class SteppedBody(Gatherer):
     """Steps an async iterable in the task that calls `ready()`, and closes it there."""
 
-    error: BaseException | None
-
     def __init__(self, content: AsyncIterable[Any]) -> None:
-        self._content = content
-        self._iterator: AsyncIterator[Any] | None = None
-        self._coding: Coding | None = None
-        self._chunks: list[Any] = []
-        # The size of `_chunks`, as far as it was counted.
-        self._gathered = 0
-        self._is_first = True
-        # Whether the loop has its turn before the content goes on.
-        self._yields = False
+        super().__init__(content)
         # What `_drive` yielded last, and was not waited for yet.
         self._trap: Any = NEW
-        self._pace = Pace(LOOP_SLICE)
-        self._abandoned = False
         # Whether the cancellation that `stop` stands for has reached the content.
         self._told_to_stop = False
-        # Whether the content is being closed, which is left alone.
-        self._closing = False
-        self.stopped = False
         self.finished = False
-        self.error = None
 
     def start(self, coding: Coding) -> None:
         self._coding = coding
@@ -105,7 +55,7 @@ class SteppedBody:
     def ready(self) -> Generator[Any, Any, list[Any]]:
         if not self._chunks and not self.finished:
             trap = self._trap
-            if trap is None or isinstance(trap, _Mark):
+            if trap is None or isinstance(trap, Mark):
                 yield from self._step_until_ready()
             else:
                 # An item that comes alone passes here: the fewest steps.
@@ -116,7 +66,7 @@ class SteppedBody:
                     self._trap = self._throw(exc)
                 else:
                     pace = self._pace
-                    pace.allowed, pace.until = 1, 0.0
+                    pace.allowed, pace.until = FIRST_CHECK, 0.0
                     try:
                         self._trap = self._driving.send(argument)
                     except StopIteration:
@@ -140,7 +90,7 @@ class SteppedBody:
     def _resume(self) -> Generator[Any, Any, Any]:
         """Wait for what the content waits for, and take its next step."""
         driving, trap = self._driving, self._trap
-        if isinstance(trap, _Mark):
+        if isinstance(trap, Mark):
             if self._yields:
                 self._yields = False
                 if (yield from self._give_a_turn()):
@@ -187,8 +137,8 @@ class SteppedBody:
             self.finished = True
             return NEW
 
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T | None]:
-        """Run a `send`; a cancellation meanwhile is the content's, unless `stop` asked for it.
+    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
+        """Begin a `send`; a cancellation meanwhile is the content's, unless `stop` asked for it.
 
         A scope that the content holds around its `yield` (`asyncio.timeout`, a task group)
         cancels this task, which waits for the client just then. The task waits for a future of
@@ -197,16 +147,13 @@ class SteppedBody:
         try:
             trap = sending.send(None)
         except StopIteration:
-            # Nothing was waited for, as nearly always.
-            done: Awaitable[T | None] = DONE
-            return done
-        finishing: Awaitable[T | None] = self._finish_sending(sending, trap)
+            # Nothing is waited for, as nearly always.
+            return None
+        finishing: Awaitable[T] = self._finish_sending(sending, trap)
         return finishing
 
     @coroutine
-    def _finish_sending(
-        self, sending: Coroutine[Any, Any, T], trap: Any
-    ) -> Generator[Any, Any, T | None]:
+    def _finish_sending(self, sending: Coroutine[Any, Any, T], trap: Any) -> Generator[Any, Any, T]:
         while True:
             step: Callable[[Any], Any] = sending.send
             argument: Any = None
@@ -251,10 +198,10 @@ class SteppedBody:
         """Deliver a cancellation to the content, which waits at its `yield` or for a future."""
         trap = self._trap
         if trap is PAUSED:
-            self._trap = self._advance(self._driving.throw, _CancelledAtYield(exc))
+            self._trap = self._advance(self._driving.throw, CancelledAtYield(exc))
         elif trap is None:
             self._trap = self._advance(self._driving.throw, exc)
-        elif not isinstance(trap, _Mark):
+        elif not isinstance(trap, Mark):
             if not trap.cancel():
                 # It is done already, as for a task that is cancelled before its next step.
                 self._trap = self._advance(self._driving.throw, exc)
@@ -281,80 +228,9 @@ class SteppedBody:
 
     def _cancel_wait(self) -> None:
         trap = self._trap
-        if isinstance(trap, _Mark) or (trap is not None and trap.cancel()):
+        if isinstance(trap, Mark) or (trap is not None and trap.cancel()):
             return
         self._trap = self._advance(self._driving.throw, asyncio.CancelledError())
-
-    async def _drive(self) -> None:
-        """Take, encode and gather all items, and close the content; sets `error`."""
-        try:
-            if not self.stopped:
-                await self._take_items()
-        except BaseException as exc:
-            if self._abandoned:
-                raise
-            # That it was cancelled, as `stop` asked for, is no failure.
-            asked = self.stopped and isinstance(exc, asyncio.CancelledError)
-            self.error = None if asked else exc
-        self._closing = True
-        closing = await close_async(self._iterator, self._content)
-        self.error = self.error or closing
-
-    async def _take_items(self) -> None:
-        coding, pace = self._coding, self._pace
-        assert coding is not None
-        encode, measure = coding.encode, coding.measure
-        exact, quick = coding.exact, coding.quick
-        self._iterator = iterator = async_followed(aiter(self._content))
-        item = await anext(iterator, END)
-        data = END if item is END else encode_first(coding, item)
-        added = 0
-        try:
-            while item is not END:
-                try:
-                    if data is not END and data:
-                        self._chunks.append(data)
-                        if await self._pause_if_complete(measure(data) + ITEM_WEIGHT):
-                            return
-                    async for item in iterator:
-                        data = quick(item) if type(item) is exact else encode(item)
-                        if data:
-                            self._chunks.append(data)
-                            added += measure(data)
-                        added += ITEM_WEIGHT
-                        if added >= pace.allowed:
-                            if await self._pause_if_complete(added):
-                                return
-                            added = 0
-                except _CancelledAtYield as cancelled:
-                    cancellation: BaseException = cancelled.args[0]
-                else:
-                    break
-                item = await cancel_at_yield(iterator, cancellation)
-                data = b"" if item is END else encode(item)
-        except Exception as exc:
-            raise blame(item, exc) from exc.__cause__
-        if tail := coding.finish():
-            self._chunks.append(tail)
-
-    async def _pause_if_complete(self, added: int) -> bool:
-        """Let a complete batch be sent; whether the content is to stop."""
-        if self._batch_is_complete(added):
-            await _pause()
-            self._pace.begin()
-        return self.stopped
-
-    def _batch_is_complete(self, added: int) -> bool:
-        if self.stopped:
-            return True
-        self._gathered += added
-        if self._is_first and self._chunks:
-            # The first chunk leaves alone: the client waits for it.
-            self._is_first = False
-            return True
-        assert self._coding is not None
-        self._yields = self._pace.is_over() or self._gathered >= self._coding.max_buffer
-        return self._yields
 
 
 def _waker(waiter: asyncio.Future[None]) -> Callable[[object], None]:

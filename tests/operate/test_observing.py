@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, field
-from time import monotonic
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -16,7 +15,14 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from streamkit import Observer, StreamInfo, StreamOutcome, observe, observing, open_streams
-from streamkit.observing import Waiting, forget, observe_response, register, route_of
+from streamkit.observing import (
+    OpenStreamInfo,
+    Progress,
+    forget,
+    observe_response,
+    register,
+    route_of,
+)
 from streamkit.testing import fetch
 
 DONE = StreamOutcome("complete", 10, 0.5)
@@ -177,9 +183,10 @@ def test_the_base_class_hears_everything_and_does_nothing() -> None:
 
 
 # FastAPI's routes have always been told.
-STARLETTE_TELLS_ROUTES = "route" in Route("/", PlainTextResponse("")).matches(
-    {"type": "http", "path": "/", "method": "GET"}
-)[1]
+STARLETTE_TELLS_ROUTES = (
+    "route"
+    in Route("/", PlainTextResponse("")).matches({"type": "http", "path": "/", "method": "GET"})[1]
+)
 
 
 def routes() -> tuple[Any, list[Any]]:
@@ -227,36 +234,33 @@ def test_without_a_router_there_is_no_route() -> None:
     assert route_of({"type": "http", "route": object()}) is None
 
 
+FRESH = Progress(0, 0, None, None, "content")
+
+
 @dataclass(eq=False)
 class Open:
     scope: dict[str, Any]
-    began: float = field(default_factory=monotonic)
-    bytes_sent: int = 0
-    last_item: float | None = None
-    last_send: float | None = None
-    waiting: Waiting = "content"
+    so_far: Progress = FRESH
+
+    def progress(self) -> Progress:
+        return self.so_far
 
 
 def test_what_is_open_is_listed_the_oldest_first() -> None:
-    now = monotonic()
     route = Route("/events", lambda request: PlainTextResponse(""))
-    young = Open(SCOPE, began=now - 1)
-    old = Open({**SCOPE, "route": route}, now - 60, 4096, now - 20, now - 30, "client")
+    young = Open(SCOPE, Progress(1, 0, None, None, "content"))
+    old = Open({**SCOPE, "route": route}, Progress(60, 4096, 20, 30, "client"))
     register(young)
     register(old)
     try:
-        first, second = open_streams()
+        found = open_streams()
     finally:
         forget(young)
         forget(old)
-    assert (first.route, first.bytes, first.waiting) == ("/events", 4096, "client")
-    assert 60 <= first.age < 65
-    assert first.since_last_item is not None
-    assert first.since_last_send is not None
-    assert 20 <= first.since_last_item < 25
-    assert 30 <= first.since_last_send < 35
-    assert (second.route, second.bytes, second.waiting) == (None, 0, "content")
-    assert (second.since_last_item, second.since_last_send) == (None, None)
+    assert found == [
+        OpenStreamInfo("/events", 60, 4096, 20, 30, "client"),
+        OpenStreamInfo(None, 1, 0, None, None, "content"),
+    ]
     assert open_streams() == []
 
 

@@ -1,4 +1,4 @@
-"""A pytest plugin: Starlette's tests import streamkit's class and function instead of its own."""
+"""A pytest plugin: Starlette's and FastAPI's tests import our class and function instead of theirs."""
 
 from __future__ import annotations
 

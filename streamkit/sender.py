@@ -1,0 +1,220 @@
+"""The one loop that sends a body, and the frames of the format between its items."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import anyio
+
+from streamkit import loop
+from streamkit.asgi.writer import State, Writer
+from streamkit.body.base import Body
+from streamkit.compress import Coder
+from streamkit.encoders.relay import Partial
+from streamkit.observing import Observation
+
+__all__ = ["Frames", "Sender"]
+
+
+@dataclass(slots=True)
+class Frames:
+    """What is sent beside the items: bytes of the format, which go out between two frames."""
+
+    keep_alive: Callable[[], bytes] | None = None
+    opening: Callable[[], bytes] | None = None
+    error: Callable[[BaseException], bytes] | None = None
+    farewell: Callable[[], bytes] | None = None
+    # Whether the body may end here and now when the app shuts down.
+    ends_on_shutdown: bool = False
+    between: Callable[[], bool] = lambda: True
+
+
+class Sender:
+    """Sends the chunks of one body, in the content's task."""
+
+    __slots__ = (
+        "_aside",
+        "_aside_task",
+        "_is_plain",
+        "_last_type",
+        "coder",
+        "first_chunk_at",
+        "frames",
+        "items",
+        "last_item",
+        "observation",
+        "shuts_down",
+        "stopped",
+        "waits",
+        "writer",
+    )
+
+    def __init__(self, writer: Writer, frames: Frames) -> None:
+        self.writer = writer
+        self.frames = frames
+        # Compresses what is sent, and is flushed when nothing more is ready.
+        self.coder: Coder | None = None
+        self.observation: Observation | None = None
+        self.items = 0
+        # On the loop's clock. An item is there when it was sent: the content did not run before.
+        self.first_chunk_at: float | None = None
+        self.last_item: float | None = None
+        # Whether the body is waited for, and nothing is being sent.
+        self.waits = False
+        # Set when the response ends otherwise: what is ready is not sent any more.
+        self.stopped = False
+        # Set to end after what is ready now, with the farewell.
+        self.shuts_down = False
+        # Set while something is sent between two items.
+        self._aside: anyio.Event | None = None
+        self._aside_task: loop.Task | None = None
+        # Of what was sent of the content last.
+        self._last_type: type = bytes
+        # Whether a chunk is all there is to send, and nothing else to be looked at.
+        self._is_plain = False
+
+    async def send_all(self, body: Body) -> None:
+        """Send all that the body gives, unless the app shuts down; raises its error."""
+        writer = self.writer
+        writer.shield = body.shield
+        while writer.state is not State.ENDED:
+            self.waits = True
+            chunks = await body.ready()
+            self.waits = False
+            if self._is_plain and len(chunks) == 1 and not body.finished:
+                # The way of an item that comes alone: the fewest steps.
+                self._last_type = type(chunks[0])
+                await writer.send_body(chunks[0])
+                self.items += 1
+                self.last_item = writer.last_sent
+                continue
+            await self.wait_aside()
+            # After all that may wait: what ended the response meanwhile stands.
+            if self.stopped:
+                return
+            await self._send_chunks(chunks, body)
+            if self.shuts_down and self.is_between_frames:
+                return
+
+    async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
+        writer = self.writer
+        # Looked at once: a thread may come to its end, and to an error, meanwhile.
+        finished = body.finished
+        error = body.error if finished else None
+        is_first = chunks and self.first_chunk_at is None
+        if is_first:
+            self.first_chunk_at = writer.clock()
+        elif error is not None and not chunks and not writer.started:
+            # It still can become a status.
+            raise error
+        if chunks:
+            self._last_type = type(chunks[-1])
+        await self._write(chunks, last=finished and error is None)
+        if chunks:
+            self.items += len(chunks)
+            self.last_item = writer.last_sent
+            if is_first and self.observation is not None:
+                self.observation.info.status = writer.status
+                self.observation.first_byte()
+        if error is not None and not writer.complete:
+            await self._send_error_frame(error)
+            raise error
+        self._is_plain = self.coder is None and not (
+            writer.head_only or self.stopped or self.shuts_down
+        )
+
+    async def _write(self, chunks: list[bytes], *, last: bool = False) -> None:
+        """Send chunks, compressed if they are to be."""
+        if (coder := self.coder) is not None and (chunks or last):
+            data = coder.compress(b"".join(chunks)) + (coder.finish() if last else coder.flush())
+            chunks = [data] if data else []
+        await self.writer.write(chunks, last=last)
+
+    async def _send_error_frame(self, error: BaseException) -> None:
+        frames = self.frames
+        if frames.error is not None and self.is_between_frames and (frame := frames.error(error)):
+            await self._write([frame])
+
+    def stop(self) -> None:
+        """Send nothing more of the body."""
+        self.stopped = True
+        self._is_plain = False
+
+    def shut_down(self) -> None:
+        """End after what is ready now."""
+        self.shuts_down = True
+        self._is_plain = False
+
+    async def start_late(self) -> None:
+        """Start the response though nothing is ready."""
+        opening = self.frames.opening
+        await self._write([opening()] if opening is not None else [])
+
+    async def say_farewell(self) -> None:
+        """End the body here, between two frames of its format."""
+        self.stop()
+        farewell = self.frames.farewell
+        await self._write([farewell()] if farewell is not None else [], last=True)
+
+    @property
+    def can_keep_alive(self) -> bool:
+        """Whether the format has something to send that is no item, and may do so here."""
+        return self.frames.keep_alive is not None and self.is_between_frames
+
+    async def keep_alive(self) -> None:
+        """Send what says that the stream still lives."""
+        assert self.frames.keep_alive is not None
+        await self._write([self.frames.keep_alive()])
+
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether the format lets something be put behind what was sent.
+
+        The encoder alone can't tell: on a thread it may be ahead of what was sent.
+        """
+        return self._last_type is not Partial and self.frames.between()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the content is waited for, and nothing is being sent."""
+        return self.waits and self._aside is None and not self.stopped
+
+    def do_aside(
+        self, function: Callable[[], Awaitable[object]], failed: Callable[[BaseException], None]
+    ) -> None:
+        """Send something while the content's task waits for the content."""
+        self._aside = done = anyio.Event()
+        self._is_plain = False
+        writer = self.writer
+
+        async def send() -> None:
+            # The shield is for the content's task.
+            shield, writer.shield = writer.shield, None
+            try:
+                # It may be over before this task has its turn.
+                if not self.stopped:
+                    await function()
+            except BaseException as exc:
+                failed(exc)
+            finally:
+                writer.shield = shield
+                self._aside = self._aside_task = None
+                done.set()
+
+        self._aside_task = loop.spawn(send)
+
+    @property
+    def has_aside(self) -> bool:
+        """Whether something is sent between two items now."""
+        return self._aside is not None
+
+    def cancel_aside(self) -> None:
+        """Send no more of it."""
+        if self._aside_task is not None:
+            self._aside_task.cancel()
+
+    async def wait_aside(self) -> None:
+        """Wait until nothing is sent between two items any more."""
+        if self._aside is not None:
+            await self._aside.wait()
