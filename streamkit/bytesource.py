@@ -1,4 +1,4 @@
-"""What a source of bytes is: its info, its spans, and what is given in place of its own facts."""
+"""Sources of bytes: their info, their spans, and validators that are given instead of theirs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ByteSource", "BytesSource", "Given", "SourceInfo"]
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What is known of a source before it is read.
+    """Size, validators and type of a source, known before it is read.
 
     `size` in bytes, None if unknown: then there are no ranges. `etag` is the header's value with
     its quotes, `last_modified` an aware datetime, `media_type` used when the response has none.
@@ -34,11 +34,11 @@ class SourceInfo:
 
 
 class Given:
-    """What is given for a source, and goes before what it says of itself.
+    """Validators and a type that replace those of a source.
 
-    None leaves what the source says; False for `etag` or `last_modified` says none.
+    None keeps the source's; False for `etag` or `last_modified` sends none.
 
-    Raises `TypeError` and `ValueError` for what is no entity tag and no aware datetime.
+    Raises `TypeError` and `ValueError` for an invalid entity tag, or a naive datetime.
     """
 
     __slots__ = ("_etag", "_last_modified", "_media_type", "_nothing")
@@ -62,7 +62,7 @@ class Given:
         Validators.of(etag or None, last_modified or None)
 
     def over(self, info: SourceInfo) -> SourceInfo:
-        """What is known then: `info`, with what is given in its place."""
+        """`info`, with the given values in place of its own."""
         if self._nothing:
             return info
         return replace(

@@ -1,4 +1,4 @@
-"""Closes what a response owns: each thing once, whatever the others raise."""
+"""Closes what a response owns: each thing once, also when another one raises."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def _is_method(found: Callable[..., Any], arguments: int) -> bool:
 
 
 def anything(name: str, value: Any) -> None:
-    """Any value: what takes it will say what is wrong with it."""
+    """Any value; the code that uses it checks it."""
 
 
 def whole_number(name: str, value: Any) -> None:

@@ -104,7 +104,7 @@ class SourceError(StreamKitError, OSError):
 
 
 class StreamStopped(StreamKitError, BrokenPipeError):
-    """Raised by `write()` inside `iterate_writes` once nobody reads any more.
+    """Raised by `write()` inside `iterate_writes` once its reader has left.
 
     Let it pass: it unwinds the writer, so that its `with` and `finally` blocks run.
     """

@@ -49,7 +49,7 @@ def _weigh(item: Any) -> int:
 class Stream(AsyncIterator[T], Generic[T]):
     """An async iterator over content that is driven elsewhere: on threads, or in a task.
 
-    It starts with the first item that is asked for, and is closed by whoever holds it: `aclose()`
+    It starts with the first item that is asked for, and its holder closes it: `aclose()`
     closes the content, also of a stream that never started. A response or an archive takes it
     over, and it gives nothing any more.
     """
@@ -200,8 +200,8 @@ def iterate_writes(
     slow client holds a thread of `limiter` (by default `stream_limiter()`) as long as it reads.
 
     When the client leaves, the next `write` raises `StreamStopped`: let it pass. A library may
-    wrap it in an error of its own: that is no failure either. What `write` raises otherwise
-    reaches the one who iterates.
+    wrap it in another error, which is no failure either. Any other exception of `write`
+    reaches the code that iterates.
 
         def save(file):
             with zipfile.ZipFile(file, "w") as archive:

@@ -32,7 +32,7 @@ class StreamLimit:
     says: whole seconds.
 
     Each process counts for itself. Raises `ValueError` for a number below 1, or if neither is
-    given; `TypeError` for what is no whole number.
+    given; `TypeError` for anything but a whole number.
 
         class Export(JSONLinesStreamingResponse):
             limit = StreamLimit(total=100, per_client=2)
@@ -71,7 +71,7 @@ class StreamLimit:
         """Take a place for a request; call what it returns, once or more often, to free it.
 
         A response with `limit=` does both. Raises `HTTPException` with status 503 if there is no
-        place, and whatever `key` raises.
+        place, and every exception of `key`.
         """
         client = None if self._per_client == math.inf else self._key(_request(scope))
         with self._lock:

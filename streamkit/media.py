@@ -242,13 +242,13 @@ class FileStreamingResponse(StreamingResponse):
 
     @classmethod
     def openapi(cls, *, media_type: str | None = None, source: bool = True) -> Responses:
-        """As `StreamingResponse.openapi`, for what is always a source; any type unless given."""
+        """As `StreamingResponse.openapi`, for a source; any media type unless given."""
         return super().openapi(media_type=media_type, source=source)
 
 
 def _guess_type(name: str) -> str:
     guessed, encoding = mimetypes.guess_type(name)
-    # What `.tar.gz` holds is a tar archive, but what is sent is gzip.
+    # `.tar.gz` holds a tar archive, but the bytes are gzip.
     if encoding == "gzip":
         return "application/gzip"
     return guessed if guessed is not None and encoding is None else "application/octet-stream"

@@ -1,4 +1,4 @@
-"""What an operator sees of the responses: observers, and the list of what is open."""
+"""What an operator sees of the responses: observers, and the list of open ones."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StreamInfo:
 
     * `route`: the path template of its route, `"/orders/{id}"`; None without a router.
     * `method`: `"GET"` and the like.
-    * `media_type`: of what is sent, None if there is none.
+    * `media_type`: that of the response, None if it has none.
     * `client`: the address that the server tells, or None.
     * `status`: None until the response has started, and for ever if it never does.
     * `scope`: the ASGI scope.
@@ -77,8 +77,8 @@ class Observer:
     """What an observer may have; subclass it, or pass any object with one or more of these.
 
     The methods are called on the event loop's thread while the response waits for them: take
-    microseconds, and hand what takes longer to a thread. What they raise is logged and disturbs
-    nothing.
+    microseconds, and hand what takes longer to a thread. What they raise is logged; the
+    response goes on.
 
         class Printer(Observer):
             def ended(self, info, outcome):
@@ -135,7 +135,7 @@ class _Registration:
 
 
 observers: tuple[_Registration, ...] = ()
-"""Empty unless somebody observes: the only thing a response checks then."""
+"""Empty without observers: then a response checks nothing else."""
 
 
 def observe(observer: Observer | object) -> _Registration:

@@ -78,7 +78,7 @@ class EventSchema:
     typed: bool
 
     def __get_pydantic_core_schema__(self, item: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        # A schema of its own: what is said of the item's would be said wherever it is used.
+        # A separate schema: a change of the item's own would show wherever it is used.
         return chain_schema([handler(item)])
 
     def __get_pydantic_json_schema__(

@@ -77,7 +77,7 @@ def read_cached(fd: int, start: int, size: int) -> bytes | None:
         if size <= _COPIED:
             buffer = bytearray(size)
             count = os.preadv(fd, [buffer], start, _NOWAIT)
-            # Linux 5.9 and 5.10 give 0 for what is not cached; at the end, a thread finds it.
+            # Linux 5.9 and 5.10 give 0 for bytes that are not cached; a thread reads these.
             return bytes(buffer if count == size else buffer[:count]) if count else None
         # Into bytes that nothing else has seen yet, as the C API allows: this saves a copy.
         data: bytes = _new_bytes(None, size)

@@ -177,7 +177,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         return bind(self, name, options_of(self.options).get(name))
 
     def make_encoder(self) -> Encoder[Any]:
-        """A fresh encoder; a format with options of its own overrides this."""
+        """A fresh encoder; a format with options overrides this."""
         if self.encoder is TextEncoder:
             return TextEncoder(self.charset)
         encoder: Encoder[Any] = self.option("encoder")()
@@ -199,7 +199,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         return encoder
 
     def _farewell(self) -> Callable[[], bytes] | None:
-        """What ends the body when the app shuts down; a format with such an item overrides it."""
+        """What ends the body when the app shuts down; a format with a farewell overrides it."""
         return None
 
     def _error_frame(self, encoder: Any, error: Exception) -> bytes:

@@ -103,11 +103,10 @@ class PathSource(ByteSource):
 
 
 class FileSource(ByteSource):
-    """An open, seekable binary file, served from where it stands.
+    """An open, seekable binary file, served from its current position.
 
-    A file that stands at its end, as one does that was just written or read, is served whole. What
-    comes before the place where the file stands is no part of the content: byte 0 of a range is
-    the byte there.
+    A file at its end, as after writing or reading it, is served whole. The bytes before the
+    position are no part of the content: byte 0 of a range is the byte there.
 
     A file of the operating system is read as `PathSource` reads, and has the same validators; any
     other is read on worker threads, and has those given. An `UploadFile` is read as the file it

@@ -12,10 +12,10 @@ Raw = list[tuple[bytes, bytes]]
 class ResponseStart:
     """The very first item of a content: the status and headers of its response.
 
-    For what is known only when the content begins: a file name, a count, a cookie. It is no part
-    of the body. `status_code` None keeps the response's own. A header replaces those of the same
-    name. Works in sync and async content, in every format, as long as the headers are not out:
-    let the response wait for it with a large `first_chunk_timeout`. Raises `TypeError` for a
+    For values that are known only when the content begins: a file name, a count, a cookie. It is
+    no part of the body. `status_code` None keeps the response's own. A header replaces those of
+    the same name. Works in sync and async content, in every format, as long as the headers are not
+    out: let the response wait for it with a large `first_chunk_timeout`. Raises `TypeError` for a
     status that is no number; a later `ResponseStart` is an error, which cuts the response.
 
         async def rows():

@@ -124,7 +124,7 @@ def _body_and_coding(response: Sendable) -> tuple[Body, Coding]:
         return body_of(looked_at), coding_of(TextEncoder(), response._max_buffer)
     coding = coding_of(response._encoder, response._max_buffer)
     if callable(getattr(response._opened, "use_encoder", None)):
-        # The content encodes; what is left to the encoder is the end of the body.
+        # The content encodes; only the end of the body is left to the encoder.
         coding = Coding(finish=coding.finish, max_buffer=coding.max_buffer)
     return body_of(response._opened), coding
 

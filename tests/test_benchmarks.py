@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.benchmarks import __main__ as program
+from tests.benchmarks import readme, wrk
 from tests.benchmarks import run as runner
-from tests.benchmarks import wrk
 from tests.benchmarks.apps.bare import stream_floor, until_disconnect
 from tests.benchmarks.charts.bars import bars
 from tests.benchmarks.charts.growth import growth
@@ -165,6 +165,24 @@ def test_the_report_is_drawn_from_json_without_measuring(
     assert pictures == {path.name for path in tmp_path.glob("*.svg")}
     assert len(pictures) == 2
     assert "sync-lines" in capsys.readouterr().out
+
+
+def test_the_readme_shows_the_first_peer_of_selected_jobs(results: Results, tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("before\n<!-- benchmarks -->\nold\n<!-- /benchmarks -->\nafter\n")
+
+    readme.write(path, results.rows)
+
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert [line.split(" | ")[1] for line in lines[4:-2]] == [
+        "starlette",
+        "starlette",
+        "starlette",
+        "sse-starlette",
+    ]
+    assert "255 x" in lines[4]
+    assert set(readme.SELECTED) <= {job.name for job in JOBS}
 
 
 def test_a_smoke_test_says_that_it_is_one(results: Results) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ import anyio
 import pytest
 
 from streamkit.testing import FetchedResponse, check_source, fetch, stream
-from tests.documentation import example, get, run_example
+from tests.documentation import example, get, run_example, skip_without_what_it_needs
 from tests.server import wait_for
-from tests.upstream import OBJECT, object_store
+from tests.upstream import OBJECT, object_store, servers_for
 
 pytest.importorskip("fastapi")
 
@@ -47,6 +48,28 @@ def test_other_libraries_read_back_what_was_written(app: Any) -> None:
     with image.open(io.BytesIO(get(app, "/badge.png").body)) as badge:
         assert badge.size == (160, 40)
         badge.load()
+
+
+@example("excel_rows")
+def test_rows_become_a_workbook_and_a_client_that_leaves_is_no_failure(
+    app: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    pandas = pytest.importorskip("pandas")
+
+    table = pandas.read_excel(io.BytesIO(get(app, "/orders.xlsx").body))
+
+    assert list(table.columns) == ["id", "customer", "total"]
+    assert len(table) == 1000
+
+    async def leave() -> None:
+        async with stream(app, "/orders.xlsx") as client:
+            await anext(client)
+            await client.disconnect()
+            await client.wait_closed()
+            assert client.error is None
+
+    anyio.run(leave)
+    assert not caplog.records
 
 
 # jobs
@@ -243,6 +266,64 @@ def test_rows_of_sqlalchemy_are_exported_in_both_formats(app: Any) -> None:
 @example("sqlalchemy_sync")
 def test_rows_of_sqlalchemys_sync_engine_are_exported(app: Any) -> None:
     assert get(app, "/orders.csv").body.decode() == 'id,customer,total\r\n1,"Öl, AG",2.5\r\n'
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_rows_of_postgresql_are_exported_and_a_client_that_leaves_ends_the_query(
+    driver: str,
+) -> None:
+    program = Path(__file__).parents[1] / "docs" / "examples" / f"{driver}_rows.py"
+    skip_without_what_it_needs(program.read_text(encoding="utf-8"))
+    with servers_for(program.read_text(encoding="utf-8")):
+        app = run_example(f"{driver}_rows")["app"]
+        first = b"id,customer,total\r\n1,customer 1,0.01\r\n"
+        paths = {"/orders.csv": first}
+        if driver == "psycopg":
+            paths["/orders.jsonl"] = b'{"id":1,"customer":"customer 1","total":0.01}\n'
+
+        async def main() -> None:
+            async with app.router.lifespan_context(app):
+                for path, begin in paths.items():
+                    whole = await fetch(app, path)
+                    assert whole.body.startswith(begin)
+                    assert b"20000" in whole.body.splitlines()[-1]
+                    async with stream(app, path) as leaving:
+                        await anext(leaving)
+                        await leaving.disconnect()
+                        with anyio.fail_after(10):
+                            await leaving.wait_closed()
+
+        anyio.run(main)
+
+
+@example("session_depends")
+def test_a_session_of_depends_is_open_until_the_last_row_was_sent(
+    app: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert get(app, "/orders.csv").body.decode() == 'id,customer,total\r\n1,"Öl, AG",2.5\r\n'
+
+    assert capsys.readouterr().out.splitlines() == [
+        "the session is open",
+        "all rows are sent",
+        "the session is closed",
+    ]
+
+
+# status and headers
+
+
+@example("response_start")
+def test_the_count_of_rows_is_in_the_headers_and_no_rows_are_a_204(app: Any) -> None:
+    full = get(app, "/orders.csv")
+    with sqlite3.connect("shop.db") as shop:
+        shop.execute("DELETE FROM orders")
+    shop.close()
+    empty = get(app, "/orders.csv")
+
+    assert (full.status, full.headers["x-total-count"]) == (200, "1")
+    assert full.headers["content-disposition"] == 'attachment; filename="orders-1.csv"'
+    assert full.body.decode() == 'id,customer,total\r\n1,"Öl, AG",2.5\r\n'
+    assert (empty.status, empty.body) == (204, b"")
 
 
 # uploads

@@ -53,7 +53,9 @@ FILM = Path(streamkit.__file__).parent / "demo" / "film.mp4"
 async def beside_the_film(app: Any) -> AsyncIterator[None]:
     """The examples name files as if they were started where these are."""
     os.chdir(FILM.parent)
-    yield
+    # A mounted app has no lifespan of its own.
+    async with RESUMABLE["live"]:
+        yield
 
 
 # The app that is served: the examples, and what shows how responses end.
@@ -70,6 +72,7 @@ def example(name: str) -> Any:
 
 
 PROXIED = example("behind_a_proxy")
+RESUMABLE = example("llm_resume")
 
 
 @app.get("/outcomes")
@@ -115,6 +118,7 @@ failing = example("llm_tokens")
 failing["events"].__globals__["generate"] = fail
 app.mount("/failing", failing["app"])
 app.mount("/completions", example("llm_tokens")["app"])
+app.mount("/resumable", RESUMABLE["app"])
 app.mount("/", PROXIED["app"])
 
 
@@ -267,6 +271,13 @@ def test_openais_client_reads_the_tokens(openai: Any, server: Server) -> None:
     assert [choice.finish_reason for choice in choices] == [None, None, None, "stop"]
     assert {(chunk.model, chunk.object) for chunk in chunks} == {("tiny", "chat.completion.chunk")}
     assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_openais_client_reads_a_resumable_answer(openai: Any, server: Server) -> None:
+    chunks = complete(openai, server, "resumable")
+
+    contents = [choice.delta.content for chunk in chunks for choice in chunk.choices]
+    assert contents == ["Hello", ",\n", "world", None]
 
 
 def test_a_refusal_of_the_model_is_the_error_that_openais_client_has_for_it(

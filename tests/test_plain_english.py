@@ -13,11 +13,15 @@ from tests.documentation import PAGES
 
 PACKAGE = sorted(Path(streamkit.__file__).parent.rglob("*.py"))
 MARKERS = [
+    "anew",
     "at hand",
+    "everybody",
+    "for ever",
     "in its turn",
     "nobody",
     "of its own",
     "of theirs",
+    "somebody",
     "such(?! as)",
     "thereby",
     "what is",
@@ -26,7 +30,7 @@ MARKERS = [
     "whose own",
 ]
 # Markers in 1,000 words. Each number may only sink: write the new one here when it has sunk.
-CEILINGS = {"pages": 1.7, "package": 2.2}
+CEILINGS = {"pages": 0.5, "package": 1.6}
 TEXTS = {"pages": PAGES, "package": PACKAGE}
 
 

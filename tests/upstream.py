@@ -1,4 +1,4 @@
-"""The servers that examples talk to: one to pass on, and an object store."""
+"""The servers that examples talk to: one to pass on, an object store, and a database."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+from tests.postgres import database
 
 __all__ = ["OBJECT", "TEXT", "Upstream", "object_store", "servers_for", "upstream"]
 
@@ -141,6 +143,8 @@ def servers_for(program: str) -> Iterator[None]:
             patch.setenv("UPSTREAM", stack.enter_context(upstream()).url)
         if "S3_ENDPOINT" in program:
             stack.enter_context(object_store(patch))
+        if "DATABASE_URL" in program:
+            patch.setenv("DATABASE_URL", database())
         # A film for a camera.
         patch.setenv("CAMERA", "film.mp4")
         yield

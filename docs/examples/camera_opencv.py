@@ -17,7 +17,7 @@ class CameraStreamingResponse(MultipartStreamingResponse):
 
 
 class Camera:
-    """One device for all who watch; open while one of them does."""
+    """One device for all watchers; open while there is one."""
 
     def __init__(self, source: str) -> None:
         self.source = int(source) if source.isdecimal() else source

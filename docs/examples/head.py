@@ -17,6 +17,6 @@ def film():
 @app.head("/rows.csv", response_class=CSVStreamingResponse, include_in_schema=False)
 def rows():
     number = 0
-    while True:  # without an end: HEAD ends at once nevertheless
+    while True:  # no end: HEAD stops at the first row
         yield {"number": number}
         number += 1

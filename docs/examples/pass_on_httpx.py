@@ -10,7 +10,7 @@ UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:9000")
 # Headers of one connection, never passed on (RFC 9110 §7.6.1).
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization"}
 HOP_BY_HOP |= {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
-# Written anew: Host by the client, the others by our server.
+# Replaced: Host by httpx, the others by our server.
 REPLACED = {"host", "date", "server"}
 
 

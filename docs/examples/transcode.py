@@ -11,7 +11,7 @@ app = FastAPI()
 
 
 class PreviewStreamingResponse(MP4StreamingResponse):
-    first_chunk_timeout = None  # ffmpeg takes its time to say whether it can
+    first_chunk_timeout = None  # ffmpeg needs some time to find out whether it can
 
 
 @app.get("/preview.mp4", response_class=PreviewStreamingResponse)

@@ -106,7 +106,7 @@ async def request_chunks(request: Request) -> AsyncIterator[bytes]:
     `request.stream()` and a streaming response both wait for the server's messages, so that each
     may take what the other needs. Here they share. Give it to the content of a streamkit
     response, or iterate over it there. Chunks are bytes, of the size in which they arrive, and
-    never empty; nothing is held in memory but the one at hand. Nothing has to be closed.
+    never empty; only the current one is held in memory. Nothing has to be closed.
 
     Raises starlette's `ClientDisconnect` when the client leaves before the body's end, and
     `RuntimeError` if the body was read already.

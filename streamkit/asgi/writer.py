@@ -12,7 +12,7 @@ from streamkit import loop
 
 __all__ = ["ClientLeft", "State", "Writer"]
 
-# Bytes from which a message of its own is cheaper than a copy.
+# Bytes from which a separate message is cheaper than a copy.
 LARGE = 65536
 
 

@@ -1,9 +1,9 @@
 """Takes FastAPI's wrapper off an endpoint's async generator.
 
-FastAPI wraps the generator of a yielding `async def` endpoint in one of its own, which sleeps for
+FastAPI wraps the generator of a yielding `async def` endpoint in another one, which sleeps for
 0 seconds after each item and does not close the inner one when it is closed. While it has not
 started, its frame holds the endpoint's generator as its argument. Where anything differs from
-what is known here, the wrapper stays on.
+that, the wrapper stays on.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ __all__ = ["PumpedBody"]
 
 
 class PumpedBody(QueuedBody):
-    """Drives an async iterable in a task of its own."""
+    """Drives an async iterable in a separate task."""
 
     _task: loop.Task
     _room: loop.Signal

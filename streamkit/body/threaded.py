@@ -208,21 +208,26 @@ class WrittenBody(ThreadedBody):
         self, write: Callable[[io.RawIOBase], object], limiter: anyio.CapacityLimiter | None = None
     ) -> None:
         super().__init__(write, thread_affine=True, limiter=limiter)
+        self._returned = False
 
     def _pump(self) -> bool:
-        self._content(_QueueFile(self._put_chunk))
+        try:
+            self._content(_QueueFile(self._put_chunk))
+        finally:
+            self._returned = True
         self.queue.add_tail()
         return True
 
     def _put_chunk(self, chunk: bytes) -> None:
         if not self.queue.stopped:
             self.queue.fill(iter((chunk,)), self._pace, self._wait_for_room)
-        if self.queue.stopped:
-            raise StreamStopped("nobody reads what is written here any more")
+        # A collected `ZipFile` writes its directory: an error there would only be printed.
+        if self.queue.stopped and not self._returned:
+            raise StreamStopped("the reader of this file has left")
 
 
 def _comes_of_stop(error: BaseException) -> bool:
-    """Whether a stop caused an exception: libraries wrap `StreamStopped` in errors of theirs."""
+    """Whether a stop caused an exception: libraries wrap `StreamStopped` in their errors."""
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:

@@ -24,7 +24,7 @@ from streamkit.demo.record import RecordedRoute, Wire, record
 __all__ = ["app"]
 
 ROUTERS = [live.router, items.router, seekable.router, race.router]
-# Only these, whatever is asked for; the types don't depend on the system's table.
+# Only these, for every path; the types don't depend on the system's table.
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 FILES = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
 

@@ -93,7 +93,7 @@ CARDS = [
         live.tokens,
         "words",
         "Words, as a model says them",
-        "An exception in the middle cuts the body. Nobody takes half an answer for a whole one.",
+        "An exception in the middle cuts the body. No client takes half an answer for a whole one.",
         "Text",
         SCREEN.format("The words"),
         (PLAY, LEAVE, fail_at(12)),
@@ -214,7 +214,7 @@ CARDS = [
         seekable.gibibyte,
         "download",
         "A download that resumes",
-        "1 GiB that nobody stores. Pause it, and it goes on at the next byte with Range and "
+        "1 GiB that is stored nowhere. Pause it, and it goes on at the next byte with Range and "
         "If-Range.",
         "Download",
         PROGRESS.format("Received") + '<p class="position">0 of 1024 MiB</p>',

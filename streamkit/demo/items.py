@@ -29,7 +29,7 @@ from streamkit.demo.seekable import FILM, REPORT
 
 __all__ = ["router"]
 
-ANSWER = "Each token is an event of its own, and the page shows it as soon as it is there."
+ANSWER = "Each token is an event, and the page shows it as soon as it arrives."
 FRAMES = 16
 
 router = routes()
@@ -105,7 +105,7 @@ def table() -> CSVStreamingResponse:
 
 @router.get("/export.zip", response_class=ZIPStreamingResponse)
 def export(fail: int = 0) -> ZIPStreamingResponse:
-    """An archive of a file, of bytes, and of what is made on the way."""
+    """An archive of a file, of bytes, and of content that is made while it is sent."""
     members = [
         ZipMember("film.mp4", FILM, compress=False),
         ZipMember("documents/report.pdf", REPORT),

@@ -42,7 +42,7 @@ class PlannedFailure(Exception):
 
 @dataclass
 class Entry:
-    """What is known of one stream. `made` and `sent` are bytes; `play` is the page's name for it.
+    """The facts about one stream. `made` and `sent` are bytes; `play` is the page's name for it.
 
     A mark is [version, milliseconds, bytes], and grows until its milliseconds are over.
     """

@@ -32,7 +32,7 @@ def formula_guard(
 
     `codec` is Python's name of the charset that the text is encoded in.
 
-    Raises `ValueError` for a dialect that writes a sign of its own, with which no cell is safe.
+    Raises `ValueError` for a dialect that itself writes a sign, with which no cell is safe.
     """
     for name in _GIVEN:
         value = dialect.get(name)

@@ -114,7 +114,7 @@ def _quick(serialise: Callable[..., bytes], rows: Rows, fallback: Default, end: 
 def _pydantic_steps(adapter: object, fallback: Default) -> tuple[Step | None, Step, Dumps]:
     """How to validate an item, if at all, to make it plain Python values, and to make it JSON."""
     if adapter is None:
-        # `inf_nan_mode="null"` costs a third more for each item; _clean mends the few such lines.
+        # `inf_nan_mode="null"` costs a third more for each item; _clean fixes the few such lines.
         return (
             None,
             partial(to_jsonable_python, inf_nan_mode="constants", fallback=fallback),
@@ -214,7 +214,7 @@ def error_object(exc_type: str, detail: str | None) -> bytes:
 class JSONLinesEncoder:
     """Encodes each item as one line of JSON (jsonlines.org), UTF-8.
 
-    Items are whatever pydantic can serialise: dicts, lists, dataclasses, models, datetimes, UUIDs,
+    Items are all that pydantic can serialise: dicts, lists, dataclasses, models, datetimes, UUIDs,
     Decimals; also all other mappings, and rows. `dumps`, `adapter`, `nan`, `default` and what
     `encode` raises: see `json_serialiser`.
 
@@ -250,5 +250,5 @@ class JSONLinesEncoder:
         return error_object(exc_type, detail) + b"\n"
 
     def error_item(self, item: object) -> bytes:
-        """A last line about an error: an item of any type, whatever the others must be."""
+        """A last line about an error: an item of any type, also where the others have one type."""
         return self._untyped(item)

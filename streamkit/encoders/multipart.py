@@ -64,7 +64,7 @@ def _header(name: str, value: str) -> tuple[bytes, bytes]:
             f"the value {value!r} of the part header {name!r} holds a control character or one "
             f"beyond Latin-1 (RFC 9110 §5.5); remove it or percent-encode the value"
         )
-    # The string itself: a subclass (an enum, say) may have an `encode` of its own.
+    # The string itself: a subclass (an enum, say) may have another `encode`.
     header = (str.encode(name, "latin-1", "replace"), str.encode(value, "latin-1"))
     part_headers([header])  # refuses a name that is no token
     return header
@@ -80,7 +80,7 @@ class MultipartEncoder:
     `multipart/x-mixed-replace`: Chromium shows a part only once it has the headers of the next
     one, so these follow each body at once, without the length, which is not known yet. A stream
     that ends, or changes the headers, fills the part it had promised with the last body again.
-    `part_length=True` is for readers that need a Content-Length in such a stream, too: each part
+    `part_length=True` is for readers that need a Content-Length there, too: each part
     is then sent with the length and without a promise, so that Chromium shows it with the next.
 
     `encode` raises `TypeError` for any other item, and for bytes without `part_media_type`.

@@ -154,14 +154,14 @@ class SSEEncoder:
         # fifth more.
         serialise = json_serialiser(dumps, adapter=adapter, nan=nan, default=default)
         self.encode: Serialise = _quick(serialise, self._relay)
-        # What is no item of the content need not be of the type of those.
+        # Keep-alives and farewells need not be of the type of the items.
         self._untyped: Serialise = self.encode
         if adapter is not None:
             untyped = json_serialiser(dumps, nan=nan, default=default)
             self._untyped = _quick(untyped, self._relay)
         self._keep_alive_item = keep_alive_item
         if keep_alive_item is not None and not callable(keep_alive_item):
-            # What is wrong with it shows now, and leaves no trace.
+            # Its errors show now, and the trial leaves no trace.
             trial = Relay()
             encode = _quick(json_serialiser(dumps, nan=nan, default=default), trial)
             _keep_alive(keep_alive_item, encode, trial)
@@ -190,6 +190,10 @@ class SSEEncoder:
         if callable(item):
             item = item()
         return _keep_alive(item, self._untyped, self._relay)
+
+    def expect_ids(self) -> None:
+        """Take it that events with ids are sent, which were encoded elsewhere."""
+        self._relay.id_sent = True
 
     def error(self, exc_type: str, detail: str | None) -> bytes:
         """An event of type `error`; its data is `{"error": {"type", "message", "detail"}}`."""

@@ -24,9 +24,9 @@ class TextEncoder:
         self._charset = charset
 
     def encode(self, item: object, /) -> bytes:
-        """The bytes of one chunk; `TypeError` for what is neither `str` nor bytes-like."""
+        """The bytes of one chunk; `TypeError` for any other type than `str` and bytes-like ones."""
         if isinstance(item, str):
-            # The text itself: a subclass may have an `encode` of its own.
+            # The text itself: a subclass may have another `encode`.
             return str.encode(item, self._charset)
         if type(item) is bytes:
             return item

@@ -176,7 +176,7 @@ class JSONLinesStreamingResponse(ErrorItems[T]):
     """Streams each item as one line of JSON, `application/jsonl`.
 
     Items are all that pydantic serialises (dicts, dataclasses, models, datetimes, UUIDs, Decimals)
-    and whatever acts as a mapping or as a row with names: SQLAlchemy's `Row`, `sqlite3.Row`,
+    and other mappings and rows with names: SQLAlchemy's `Row`, `sqlite3.Row`,
     `UserDict`. `default`, a function as `json.dumps` takes it, gives something serialisable for a
     value of another type. Lines are safe for readers that split at Unicode line breaks; NaN,
     infinities and NaT are `null` (`nan="error"` to refuse them), lone surrogates are escaped.

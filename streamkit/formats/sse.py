@@ -36,7 +36,7 @@ class SSEStreamingResponse(ErrorItems[T]):
     the event objects of FastAPI and sse-starlette, or anything else, which becomes JSON data.
 
     `farewell` is an event for the clients of an app that shuts down, by `graceful_shutdown`; the
-    stream ends with it, and browsers reconnect, to whoever answers then.
+    stream ends with it, and browsers reconnect, to the next process.
 
     A comment goes out as soon as the headers do, and after `keep_alive` (15.0) seconds of
     silence. `keep_alive_item` replaces it: an event, a `str` (the text of another comment), bytes,
@@ -62,7 +62,7 @@ class SSEStreamingResponse(ErrorItems[T]):
     farewell: object = None
     keep_alive_item: object = None
     _why_utf8 = "WHATWG HTML §9.2.4"
-    # Browsers come back to whoever answers then.
+    # Browsers reconnect to the next process.
     _ends_on_shutdown = True
 
     if TYPE_CHECKING:

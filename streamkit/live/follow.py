@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 from streamkit import loop
+from streamkit.encoders.sse import SSEEncoder
 from streamkit.live.checks import check_gap
 from streamkit.live.core import Core, in_time
 from streamkit.live.errors import (
@@ -92,6 +93,8 @@ class Follow(AsyncIterator[Any]):
         """Give bytes from now on, as this encoder of a response would encode the items."""
         self._format = format_for(encoder)
         self._encodes = True
+        if isinstance(encoder, SSEEncoder):
+            encoder.expect_ids()
 
     @property
     def _can_tell_gaps(self) -> bool:

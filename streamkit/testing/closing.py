@@ -32,8 +32,8 @@ def check_closed() -> Iterator[None]:
     Put it around the `stream` or `fetch`, whose app has returned when they end. What lasts longer
     than a response, such as a pool that the first request opens, must be there before the block.
 
-    Raises `AssertionError` that names what is open and where it stands. It says nothing of objects
-    of other types, and is silent where the block itself raises.
+    Raises `AssertionError` that names the open objects and where they stand. It says nothing of
+    objects of other types, and is silent where the block itself raises.
 
         with check_closed():
             async with stream(app, "/film") as client:

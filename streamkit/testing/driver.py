@@ -28,7 +28,7 @@ __all__ = ["FetchedResponse", "StreamOptions", "fetch", "stream"]
 
 
 class StreamOptions(TypedDict, total=False):
-    """The keyword arguments of `stream`, for helpers that hand them on.
+    """The keyword arguments of `stream`, for helpers that pass them on.
 
     For example:
 

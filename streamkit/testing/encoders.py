@@ -49,7 +49,7 @@ def check_encoder(
     * `encode`, `finish` and, where they are there, `keep_alive` and `error` are plain functions,
       which return `bytes` and never raise for these items.
     * A fresh encoder gives the same bytes: for another stream, for two at the same time, with
-      keep-alives between the items, and with each item on a thread of its own.
+      keep-alives between the items, and with each item on a separate thread.
     * The bytes of an item are given by `encode`, not held back for `finish`, which is called once
       and also ends a body without items.
     * `keep_alive` gives a frame at any time; `error` a frame for any detail, at any time.
@@ -108,7 +108,7 @@ class _Checked:
             raise AssertionError(f"{call} must return bytes, and raised {exc!r}") from exc
         if iscoroutine(result):
             result.close()
-            raise AssertionError(f"{call} must be a plain function, not async: nobody awaits it")
+            raise AssertionError(f"{call} must be a plain function, not async: it isn't awaited")
         if type(result) is not bytes:
             raise AssertionError(
                 f"{call} must return bytes, got {type(result).__name__}: {result!r:.60}"

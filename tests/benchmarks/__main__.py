@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from . import __doc__ as about
-from . import page, report
+from . import page, readme, report
 from .facts import facts
 from .jobs import JOBS
 from .model import Job
@@ -101,6 +101,7 @@ def main() -> None:
         options.json.write_text(json.dumps(as_json(results), indent=1) + "\n", "utf-8")
     if options.report and complete:
         page.write(options.report, results)
+        readme.write(options.report.resolve().parents[1] / "README.md", results.rows)
     if not complete:
         sys.exit(130)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import anyio
 import pytest
 
 from streamkit.testing import fetch, stream
-from tests.documentation import run_program
+from tests.documentation import run_example, run_program
 from tests.live.conftest import RedisServer
 from tests.live.support import data, events, ids
 
@@ -92,3 +93,26 @@ def test_processes_share_runs_and_channels(
             assert (await fetch(two, "/streams/a", method="DELETE")).status == 204
 
     run(one, share)
+
+
+def test_the_answer_of_a_model_goes_on_without_its_client() -> None:
+    app = run_example("llm_resume")["app"]
+    question = {"model": "tiny", "messages": []}
+
+    async def leave_and_come_back() -> None:
+        body = json.dumps(question).encode()
+        headers = {"content-type": "application/json"}
+        path = "/v1/chat/completions"
+        async with stream(app, path, method="POST", body=body, headers=headers) as client:
+            location = client.headers["location"]
+            begin = await anext(client)
+            await client.disconnect()
+        assert b"id:" not in begin
+        whole = (await fetch(app, location)).body
+        rest = (await fetch(app, location, headers={"last-event-id": ids(whole)[1]})).body
+        assert whole.count(b"data: ") == 5
+        assert whole.endswith(rest.partition(b"\n\n")[2])
+        assert rest.endswith(b"data: [DONE]\n\n")
+        assert rest.count(b"data: ") == 4
+
+    run(app, leave_and_come_back)

@@ -8,7 +8,12 @@ from typing import Any
 import anyio
 import pytest
 
-from streamkit import JSONArrayStreamingResponse, PlainTextStreamingResponse, ServerSentEvent
+from streamkit import (
+    JSONArrayStreamingResponse,
+    PlainTextStreamingResponse,
+    ServerSentEvent,
+    SSEStreamingResponse,
+)
 from streamkit.live import Log, RunFailed, StreamGap
 from streamkit.testing import fetch, stream
 from tests.live.support import Content, aiter_of, data, events, ids, rest_of, running, until
@@ -408,3 +413,18 @@ async def test_a_run_may_finish_within_the_grace(log: Log) -> None:
             group.start_soon(finish)
             await h.live._core.stop_runs()
         assert await h.live.state("run") == "done"
+
+
+async def test_keep_alives_of_a_stream_with_ids_are_no_blank_lines(log: Log) -> None:
+    """httpx-sse and OpenAI's client take a blank line behind an id for an event."""
+    async with running(log) as h:
+        content = Content()
+        run = await h.live.start(content)
+        response = SSEStreamingResponse(run.follow(), keep_alive=0.02)
+        async with stream(response) as client:
+            body = b""
+            while b": keep-alive\n" not in body:
+                body += await anext(client)
+            content.end()
+            body += await client.read()
+    assert b": keep-alive\n\n" not in body

@@ -1,0 +1,186 @@
+"""`async def` endpoints that yield: FastAPI's wrapper is taken off, and what follows from that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from streamkit import StreamingResponse, StreamOutcome
+from streamkit.testing import stream
+
+pytestmark = pytest.mark.anyio
+
+# What the client does while a scope around a `yield` expires: it reads, or it has stalled, so that
+# the response waits in its `send`.
+CLIENTS = pytest.mark.parametrize("client_is", ["reading", "stalled"])
+
+
+async def play(content: AsyncIterator[bytes], client_is: str) -> tuple[bytes, StreamOutcome]:
+    outcomes: list[StreamOutcome] = []
+    response = StreamingResponse(content, on_close=outcomes.append)
+    body = b""
+    with anyio.fail_after(10):
+        async with stream(response, read_ahead=0) as client:
+            body += await anext(client)
+            if client_is == "stalled":
+                client.stall()
+                await anyio.sleep(0.04)
+                client.resume()
+            try:
+                async for chunk in client:
+                    body += chunk
+            except Exception:
+                assert outcomes[0].reason != "complete"
+            await client.wait_closed()
+    (outcome,) = outcomes
+    return body, outcome
+
+
+@CLIENTS
+async def test_a_scope_around_a_yield_that_expires_is_the_contents(client_is: str) -> None:
+    seen: list[str] = []
+
+    async def content() -> AsyncIterator[bytes]:
+        with anyio.move_on_after(0.02) as scope:
+            while True:
+                yield b"x"
+                await anyio.sleep(0.001)
+        seen.append("expired" if scope.cancelled_caught else "not expired")
+        await anyio.lowlevel.checkpoint()
+        yield b"end"
+
+    body, outcome = await play(content(), client_is)
+    assert body.endswith(b"end")
+    assert seen == ["expired"]
+    assert outcome.reason == "complete"
+
+
+@CLIENTS
+async def test_fail_after_around_a_yield_is_a_timeout_error_of_the_content(client_is: str) -> None:
+    seen: list[str] = []
+
+    async def content() -> AsyncIterator[bytes]:
+        try:
+            with anyio.fail_after(0.02):
+                while True:
+                    yield b"x"
+                    await anyio.sleep(0.001)
+        except TimeoutError:
+            seen.append("timeout")
+        yield b"end"
+
+    body, outcome = await play(content(), client_is)
+    assert (body[-3:], seen, outcome.reason) == (b"end", ["timeout"], "complete")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@CLIENTS
+async def test_asyncio_timeout_around_a_yield_is_the_contents(client_is: str) -> None:
+    seen: list[str] = []
+
+    async def content() -> AsyncIterator[bytes]:
+        try:
+            async with asyncio.timeout(0.02):
+                while True:
+                    yield b"x"
+                    await asyncio.sleep(0.001)
+        except TimeoutError:
+            seen.append("timeout")
+        yield b"end"
+
+    body, outcome = await play(content(), client_is)
+    assert (body[-3:], seen, outcome.reason) == (b"end", ["timeout"], "complete")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@CLIENTS
+async def test_the_error_of_a_task_group_of_asyncio_reaches_the_content(client_is: str) -> None:
+    seen: list[str] = []
+
+    async def fail() -> None:
+        await asyncio.sleep(0.01)
+        raise ValueError("child")
+
+    async def content() -> AsyncIterator[bytes]:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+                while True:
+                    yield b"x"
+                    await asyncio.sleep(0.001)
+        except* ValueError as errors:
+            seen.append(str(errors.exceptions[0]))
+        yield b"end"
+
+    body, outcome = await play(content(), client_is)
+    assert (body[-3:], seen, outcome.reason) == (b"end", ["child"], "complete")
+
+
+@CLIENTS
+async def test_the_error_of_a_task_group_reaches_the_content(client_is: str) -> None:
+    seen: list[str] = []
+
+    async def fail() -> None:
+        await anyio.sleep(0.01)
+        raise ValueError("child")
+
+    async def content() -> AsyncIterator[bytes]:
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(fail)
+                while True:
+                    yield b"x"
+                    await anyio.sleep(0.001)
+        except* ValueError as errors:
+            seen.append(str(errors.exceptions[0]))
+        yield b"end"
+
+    body, outcome = await play(content(), client_is)
+    assert (body[-3:], seen, outcome.reason) == (b"end", ["child"], "complete")
+
+
+@CLIENTS
+async def test_an_error_that_leaves_the_content_is_never_lost(client_is: str) -> None:
+    async def content() -> AsyncIterator[bytes]:
+        with anyio.fail_after(0.02):
+            while True:
+                yield b"x"
+                await anyio.sleep(0.001)
+
+    _, outcome = await play(content(), client_is)
+    assert outcome.reason == "error"
+    assert isinstance(outcome.error, TimeoutError)
+
+
+@pytest.mark.parametrize("how", ["disconnect", "outer scope"])
+async def test_a_scope_of_the_content_does_not_hide_the_end_of_the_response(how: str) -> None:
+    steps: list[Any] = []
+
+    async def content() -> AsyncIterator[bytes]:
+        with anyio.move_on_after(30):
+            try:
+                while True:
+                    yield b"x"
+                    await anyio.sleep(0.001)
+            finally:
+                await anyio.sleep(0.002)
+                steps.append("closed")
+
+    response = StreamingResponse(content(), on_close=lambda outcome: steps.append(outcome.reason))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with anyio.move_on_after(0.03 if how == "outer scope" else 30):
+            await response(scope, receive, send)
+
+    with anyio.fail_after(10):
+        async with stream(app) as client:
+            await anext(client)
+            if how == "disconnect":
+                await client.disconnect()
+            await client.wait_closed()
+    assert steps == ["closed", "disconnect" if how == "disconnect" else "cancelled"]
