@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+from starlette.types import Message
 
 from streamkit import StreamingResponse, stream_limiter
 from tests.attack.contents import Client, Diary
@@ -36,12 +37,16 @@ async def crowd(attack: Attack, kind: str, size: int) -> None:
     attack.step("crowds", f"{size} streams of {kind}, {TOKENS} threads")
     diaries = [Diary() for _ in range(size)]
 
+    class Taking(Client):
+        async def send(self, message: Message) -> None:
+            # For the watchdog: it goes on.
+            attack.alive()
+            await super().send(message)
+
     async def one(diary: Diary) -> None:
-        client = Client()
+        client = Taking()
         await client.request(StreamingResponse(build(kind, diary, ITEMS), on_close=diary.told))
         attack.counts["streams of crowds"] += 1
-        # For the watchdog: it goes on.
-        attack.alive()
         whole = client.complete and len(client.body) == 1000 * ITEMS
         attack.expect(whole, f"{len(client.body)} bytes of {1000 * ITEMS}")
 
