@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from streamkit import loop
-from streamkit.asgi.connection import Connection, drop
+from streamkit.asgi.connection import Connection, drop, reset
 
 __all__ = ["OpenStream", "Shutdown", "forget", "graceful_shutdown", "register"]
 
@@ -108,8 +108,10 @@ class Shutdown:
         for stream in left:
             stream.cut(CLOSING)
         await self._wait_until_ended(CLOSING)
-        # The server would wait for ever for a client that takes nothing.
-        if dropped := drop([stream.connection for stream in left]):
+        # The server would wait for ever for a client that takes nothing. A reset, since its body is
+        # cut, which an end of the connection does not tell on HTTP/1.0.
+        connections = [stream.connection for stream in left]
+        if dropped := max(reset(connections), drop(connections)):
             logger.warning("shutting down: %d clients that take nothing were dropped", dropped)
         await self._wait_until_ended(CLOSING)
         for number in self._postponed:
