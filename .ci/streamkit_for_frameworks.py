@@ -1,4 +1,4 @@
-"""A pytest plugin: Starlette's and FastAPI's tests import our class and function instead of theirs."""
+"""A pytest plugin: tests of Starlette and FastAPI import our class and function, not theirs."""
 
 from __future__ import annotations
 

@@ -1,12 +1,18 @@
-"""Closes what a response owns: each thing once, also when another one raises."""
+"""Closes what a response owns: each thing once, also when another one raises; and names it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from inspect import isawaitable
 from typing import Any
 
-__all__ = ["close_async", "close_sync"]
+__all__ = ["close_async", "close_sync", "comes_of", "first_of", "name_of"]
+
+logger = logging.getLogger("streamkit")
+
+# Of generators, async generators and functions.
+_CODES = ("gi_code", "ag_code", "__code__")
 
 
 def close_sync(*owned: Any) -> BaseException | None:
@@ -16,7 +22,7 @@ def close_sync(*owned: Any) -> BaseException | None:
         try:
             close()
         except BaseException as exc:
-            error = error or exc
+            error = first_of(error, exc)
     return error
 
 
@@ -29,7 +35,16 @@ async def close_async(*owned: Any) -> BaseException | None:
             if isawaitable(result):
                 await result
         except BaseException as exc:
-            error = error or exc
+            error = first_of(error, exc)
+    return error
+
+
+def first_of(error: BaseException | None, other: BaseException | None) -> BaseException | None:
+    """The first of two exceptions, which is the one to raise; the other one is logged."""
+    if error is None or other is None:
+        return error or other
+    if isinstance(other, Exception) and other not in (error, error.__cause__):
+        logger.error("%r had been raised, and then this was", error, exc_info=other)
     return error
 
 
@@ -39,3 +54,29 @@ def _closers(owned: tuple[Any, ...], *names: str) -> Iterator[Callable[[], Any]]
         close = next((c for name in names if callable(c := getattr(thing, name, None))), None)
         if close is not None:
             yield close
+
+
+def comes_of(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether an exception is of a kind, or one of it caused it: libraries wrap it in theirs."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        found = left.pop()
+        if found is None or id(found) in seen:
+            continue
+        if isinstance(found, kind):
+            return True
+        seen.add(id(found))
+        left += [found.__cause__, found.__context__]
+        if isinstance(found, BaseExceptionGroup):
+            left += found.exceptions
+    return False
+
+
+def name_of(content: Any) -> str:
+    """What its author calls a content: the qualified name of its function or class."""
+    code = next((c for name in _CODES if (c := getattr(content, name, None)) is not None), None)
+    if code is not None:
+        return f"{content.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
+    named = content if hasattr(content, "__qualname__") else type(content)
+    return f"{named.__module__}.{named.__qualname__}"

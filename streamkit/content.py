@@ -8,13 +8,16 @@ from functools import partial
 from typing import Any
 
 import anyio
+from starlette.requests import ClientDisconnect
 
 from streamkit import loop
 from streamkit.asgi.writer import ClientLeft
 from streamkit.body.base import Body, Coding
-from streamkit.closing import close_async
-from streamkit.ending import Ending, failure
+from streamkit.body.threaded import ThreadedBody
+from streamkit.closing import close_async, comes_of, first_of
+from streamkit.ending import Ending, failure, tell_given_up
 from streamkit.errors import ClientTooSlow
+from streamkit.outcome import Reason
 from streamkit.sender import Sender
 from streamkit.watch import Watch
 
@@ -52,6 +55,8 @@ class ContentTask:
         # Whether the response starts before the content has given anything.
         self._late = late
         self.body: Body | None = None
+        # Whether the server has said that the client left; the content may have heard it first.
+        self.client_left: Callable[[], bool] = lambda: False
         # Whether a cancellation of the task would reach the content.
         self._cancellable = False
         self._opened = self._attended = self._killed = False
@@ -97,15 +102,21 @@ class ContentTask:
         except ClientTooSlow as exc:
             self._end("timeout", exc)
         except BaseException as exc:
-            self._end("error", failure(exc))
+            if self.client_left() and comes_of(exc, ClientDisconnect):
+                self._end("disconnect", None)
+                return
+            is_first = self._end("error", failure(exc))
             if isinstance(exc, GeneratorExit) and not loop.on_loop():
                 raise
+            if is_first:
+                await self._sender.tell_error(exc)
         finally:
             self._cancellable = False
 
-    def _end(self, reason: Any, error: BaseException | None) -> None:
-        self._ending.decide(reason, error)
+    def _end(self, reason: Reason, error: BaseException | None) -> bool:
+        is_first = self._ending.decide(reason, error)
         self._sender.stop()
+        return is_first
 
     async def _open(self) -> Body | None:
         """Open the content in its own time, and start its body."""
@@ -156,12 +167,13 @@ class ContentTask:
             try:
                 await close()
             except BaseException as exc:
+                if not self._killed:
+                    self._ending.error = first_of(self._ending.error, exc)
                 if isinstance(exc, GeneratorExit) and not loop.on_loop():
-                    self._ending.error = self._ending.error or exc
                     self._set_closed()
                     raise
-                if not self._killed:
-                    self._ending.error = self._ending.error or exc
+        if self._killed and isinstance(body, ThreadedBody) and not body.finished:
+            self._tell_given_up()
         await self._ending.end_unstarted()
         self._set_closed()
 
@@ -173,6 +185,12 @@ class ContentTask:
         self._sender.writer.shield = None
         if self.body is not None:
             await self.body.aclose()
+
+    def _tell_given_up(self) -> None:
+        body = self.body
+        tell_given_up(
+            "content" if body is None else body.name, on_thread=isinstance(body, ThreadedBody)
+        )
 
     def _set_closed(self) -> None:
         self.closed = True
@@ -197,7 +215,7 @@ class ContentTask:
     def give_up(self, allowed: float) -> bool:
         """Cancel the cleanup; True if that was done before, and the response goes on without."""
         if self._killed:
-            logger.error("a response goes on without its content, whose cleanup can't be cancelled")
+            self._tell_given_up()
             self._set_closed()
             return True
         self._killed = True

@@ -19,6 +19,7 @@ __all__ = [
     "Option",
     "anything",
     "bind",
+    "byte_count",
     "check_all",
     "flag",
     "function",
@@ -108,6 +109,14 @@ def whole_number(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a whole number, got {type(value).__name__}: {value!r}")
     if value < 1:
         raise ValueError(f"{name} must be a positive number, got {value!r}")
+
+
+def byte_count(name: str, value: Any) -> None:
+    """A positive `int`, of bytes."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a number of bytes, got {type(value).__name__}: {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def seconds(name: str, value: Any) -> None:

@@ -13,6 +13,7 @@ from starlette.types import Scope, Send
 from streamkit.asgi.connection import connection_of, drop
 from streamkit.asgi.truncate import truncate
 from streamkit.asgi.writer import Writer
+from streamkit.closing import comes_of, first_of
 from streamkit.errors import (
     ClientTooSlow,
     DeadlineExceeded,
@@ -23,9 +24,12 @@ from streamkit.errors import (
 )
 from streamkit.outcome import Reason, StreamOutcome
 
-__all__ = ["Ending", "failure"]
+__all__ = ["Ending", "failure", "tell_given_up"]
 
 logger = logging.getLogger("streamkit")
+
+# The contents that were given up, and told of.
+_told: set[str] = set()
 
 # Seconds that a stalled client may keep waiting what makes a shutdown's cut visible.
 CUT_PATIENCE = 0.5
@@ -45,14 +49,15 @@ class Ending:
         self.reason: Reason | None = None
         self.error: BaseException | None = None
 
-    def decide(self, reason: Reason, error: BaseException | None) -> None:
+    def decide(self, reason: Reason, error: BaseException | None) -> bool:
         """End for this reason, unless there is one already, or every byte is out."""
         if self.reason is not None or self._writer.complete:
-            return
+            return False
         if reason == "disconnect" and self._has_sent_all():
             # Every byte is out: that the client leaves then is no error.
             reason, error = "complete", None
         self.reason, self.error = reason, error
+        return True
 
     def _has_sent_all(self) -> bool:
         writer = self._writer
@@ -69,7 +74,12 @@ class Ending:
     ) -> StreamOutcome:
         """How it ended; `content_error` is what the content raised, also while it was closed."""
         reason, error, writer = self.reason or "complete", self.error, self._writer
-        if content_error is not None and error is None:
+        if content_error is not None and comes_of(content_error, ClientDisconnect):
+            # How a content hears that the client has left is no failure of its own.
+            content_error = content_error if reason == "error" else None
+        if error is not None:
+            first_of(error, content_error)
+        elif content_error is not None:
             error = content_error
             if isinstance(error, Exception) and reason != "error":
                 # The response has ended otherwise: nobody else would hear of this.
@@ -156,3 +166,14 @@ def failure(error: BaseException) -> BaseException:
         return error
     failed.__cause__ = error
     return failed
+
+
+def tell_given_up(name: str, *, on_thread: bool) -> None:
+    """Log that a content can't be stopped: once for each, as thousands may come of one."""
+    log = logger.debug if name in _told else logger.error
+    _told.add(name)
+    log(
+        "a response goes on without its content, which can't be stopped%s: %s",
+        " and still blocks a thread" if on_thread else "",
+        name,
+    )

@@ -9,12 +9,10 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import anyio.to_thread
-
 from streamkit.errors import SourceError
 from streamkit.pagecache import READ_SIZE
 from streamkit.sources import ByteSource, Given, SourceInfo
-from streamkit.threads import leaf_limiter
+from streamkit.threads import run_abandonable
 
 if TYPE_CHECKING:
     from obstore import Attributes, BytesStream, GetOptions, GetResult, ObjectMeta
@@ -168,7 +166,7 @@ async def _on_thread(function: Callable[[], T]) -> T:
     an interpreter that is about to exit: CPython ends such a thread where it stands, and Rust then
     aborts the process.
     """
-    return await anyio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=leaf_limiter())
+    return await run_abandonable(function)
 
 
 def _version(meta: ObjectMeta, pinned: ObjectMeta) -> Any:

@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from streamkit.pagecache import OPEN_FLAGS, READ_SIZE, read_cached
 from streamkit.threads import run_in_stream_thread
 
-__all__ = ["RegularFile", "open_regular"]
+__all__ = ["RegularFile", "open_regular", "regular_status"]
 
 # Builds write one time for every file: the epoch, the second after it, the first day that ZIP
 # knows (1980), npm's of 1985. Earlier than this, a time says nothing about the content.
@@ -41,6 +41,16 @@ def open_regular(path: str | os.PathLike[str]) -> RegularFile:
     return file
 
 
+def regular_status(fd: int, path: str) -> os.stat_result:
+    """What `fstat` says of a regular file; raises as `open_regular` does for anything else."""
+    status = os.fstat(fd)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "Only regular files are served", path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file but a FIFO, device or socket", path)
+    return status
+
+
 class RegularFile:
     """An open regular file, read by position; `close` closes what `owning` took.
 
@@ -55,11 +65,7 @@ class RegularFile:
         # True only at the end: until then whoever opened it closes it.
         self._owned = False
         self._fd = fd
-        self.status = status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, "Only regular files are served", path)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file but a FIFO, device or socket", path)
+        self.status = status = regular_status(fd, path)
         self.size: int | None = status.st_size
         # What the kernel makes up when it is read takes no room on a disk.
         self.measured = status.st_size > 0 and getattr(status, "st_blocks", 1) > 0
@@ -144,11 +150,16 @@ class RegularFile:
         data = read_cached(self._fd, start, end - start)
         return data if data is not None and len(data) == end - start else None
 
-    async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
-        """The bytes from `start` to `end`; None for the end as it was when it was opened."""
+    async def read(
+        self, start: int, end: int | None, most: int = READ_SIZE
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes from `start` to `end`, at most `most` at a time.
+
+        None for the end as it was when the file was opened.
+        """
         end = self.size if end is None else end
         while end is None or start < end:
-            size = READ_SIZE if end is None else min(READ_SIZE, end - start)
+            size = most if end is None else min(most, end - start)
             chunk = None if start < len(self._first) else read_cached(self._fd, start, size)
             if chunk is None:
                 chunk = await run_in_stream_thread(self.read_at, start, size)

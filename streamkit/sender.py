@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from streamkit.encoders.relay import Partial
 from streamkit.observing import Observation
 
 __all__ = ["Frames", "Sender"]
+
+logger = logging.getLogger("streamkit")
 
 
 @dataclass(slots=True)
@@ -118,7 +121,6 @@ class Sender:
                 self.observation.info.status = writer.status
                 self.observation.first_byte()
         if error is not None and not writer.complete:
-            await self._send_error_frame(error)
             raise error
         self._is_plain = self.coder is None and not (
             writer.head_only or self.stopped or self.shuts_down
@@ -131,10 +133,23 @@ class Sender:
             chunks = [data] if data else []
         await self.writer.write(chunks, last=last)
 
-    async def _send_error_frame(self, error: BaseException) -> None:
-        frames = self.frames
-        if frames.error is not None and self.is_between_frames and (frame := frames.error(error)):
-            await self._write([frame])
+    @property
+    def can_tell_errors(self) -> bool:
+        """Whether the format has a frame for an error, and it may come here."""
+        started = self.writer.state is State.STARTED
+        return started and self.frames.error is not None and self.is_between_frames
+
+    async def tell_error(self, error: BaseException) -> None:
+        """Send the format's frame for an error, if there is one; what comes of it is only logged.
+
+        The error itself is what counts, and is raised by the response.
+        """
+        make = self.frames.error
+        try:
+            if make is not None and self.can_tell_errors and (frame := make(error)):
+                await self._write([frame])
+        except (Exception, anyio.get_cancelled_exc_class()):
+            logger.debug("the frame of an error was not sent", exc_info=True)
 
     def stop(self) -> None:
         """Send nothing more of the body."""

@@ -10,15 +10,16 @@ one timer (`Watch`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
 from starlette.types import Receive, Scope, Send
 
-from streamkit.asgi.connection import Connection, connection_of
-from streamkit.asgi.listen import inbox_of, share_body
+from streamkit.asgi.listen import UnsharedBody, inbox_of, share_body
 from streamkit.asgi.writer import ClientLeft, State, Writer
 from streamkit.body.base import Body, Coding
+from streamkit.body.threaded import ThreadedBody
 from streamkit.content import ContentTask
 from streamkit.ending import Ending
 from streamkit.errors import GraceExceeded
@@ -67,7 +68,8 @@ class Transfer:
         """Send it all, listening meanwhile; returns the cancellation of this task, if any."""
         inbox = inbox_of(self.scope, receive) if self.scope["type"] == "http" else None
         if inbox is not None:
-            share_body(self._content, inbox)
+            share_body(self._content, self.scope, receive, inbox)
+            self._task.client_left = lambda: inbox.disconnected
         cancellation: BaseException | None = None
         task = self._task
 
@@ -86,6 +88,8 @@ class Transfer:
                         await anyio.sleep_forever()
         except anyio.get_cancelled_exc_class() as exc:
             cancelled(exc)
+        except UnsharedBody as exc:
+            self.end("error", exc)
         if not task.closed:
             await task.wait_closed(cancelled)
         return cancellation
@@ -124,21 +128,19 @@ class Transfer:
 
     def _waiting(self) -> Waiting:
         body = self._task.body
-        if getattr(body, "waits_for_thread", False):
+        if isinstance(body, ThreadedBody) and body.waits_for_thread:
             return "thread"
         return "content" if self.sender.waits or body is None else "client"
-
-    @property
-    def connection(self) -> Connection | None:
-        """The addresses of its client and its server."""
-        return connection_of(self.scope)
 
     # from anywhere on the loop
 
     def end(self, reason: Reason, error: BaseException | None) -> None:
         """End the response; the first reason stands."""
-        self.ending.decide(reason, error)
-        self.sender.stop()
+        sender = self.sender
+        can_tell = reason == "error" and sender.is_waiting and sender.can_tell_errors
+        if self.ending.decide(reason, error) and can_tell and error is not None:
+            sender.do_aside(partial(sender.tell_error, error), self._aside_failed)
+        sender.stop()
         self._task.stop()
 
     def shut_down(self) -> None:
@@ -148,6 +150,13 @@ class Transfer:
             sender.shut_down()
             if sender.is_waiting and sender.is_between_frames:
                 sender.do_aside(self._task.end_with_farewell, self._aside_failed)
+
+    def silent_since(self, last_item: float) -> float:
+        """Since when the content is silent; it isn't while it waits for a thread to run on."""
+        body = self._task.body
+        if not isinstance(body, ThreadedBody):
+            return last_item
+        return self.writer.clock() if body.waits_for_thread else max(last_item, body.had_thread_at)
 
     def cut(self, closing: float) -> None:
         """End at once, as by an error; the content has `closing` seconds to be closed."""

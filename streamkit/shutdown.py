@@ -13,9 +13,11 @@ from typing import Any, Protocol
 
 import anyio
 import anyio.lowlevel
+from starlette.types import Scope
 
 from streamkit import loop
-from streamkit.asgi.connection import Connection, drop, reset
+from streamkit.asgi.connection import connection_of, drop, reset
+from streamkit.asgi.listeners import Address, Listeners, address_of
 
 __all__ = ["OpenStream", "Shutdown", "forget", "graceful_shutdown", "register"]
 
@@ -26,13 +28,14 @@ SIGNALS = tuple(
 )
 # Seconds that streams get, once they are cut, to close what they hold.
 CLOSING = 0.5
+# Seconds between two looks whether the server still listens.
+LOOK = 0.25
 
 
 class OpenStream(Protocol):
     """A response on its way; both methods are called on the loop's thread."""
 
-    @property
-    def connection(self) -> Connection | None: ...
+    scope: Scope
 
     def shut_down(self) -> None:
         """The app begins to shut down: say farewell, or go on."""
@@ -55,6 +58,8 @@ class Shutdown:
         self.requested = False
         self._grace = grace
         self._streams: set[OpenStream] = set()
+        self._listeners: dict[Address, Listeners] = {}
+        self._timer: loop.Timer | None = None
         self._is_over = False
         self._closed = False
         self._begun = anyio.Event()
@@ -68,7 +73,7 @@ class Shutdown:
     def request(self) -> None:
         """Begin to shut the streams down, as a signal does; callable from any thread.
 
-        For servers whose serving process gets no signal, and for tests.
+        For a server that neither gets a signal nor closes its sockets first, and for tests.
         """
         self.requested = True
         self._signal.set_threadsafe()
@@ -82,6 +87,7 @@ class Shutdown:
         self._streams.add(stream)
         # A server may have set handlers of its own after the app's startup.
         self._chain_signals()
+        self._watch_listeners(address_of(stream.scope))
         if self.requested:
             stream.shut_down()
         if self._is_over:
@@ -92,6 +98,20 @@ class Shutdown:
         self._streams.discard(stream)
         if self.requested and not self._streams:
             self._signal.set()
+
+    def _watch_listeners(self, address: Address | None) -> None:
+        """While streams are open, look whether the server still accepts."""
+        if address is not None and address not in self._listeners:
+            self._listeners[address] = Listeners(address)
+        if self._timer is None and not self.requested and any(self._listeners.values()):
+            self._timer = loop.call_at(loop.clock()() + LOOK, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if any(listeners.closed() for listeners in self._listeners.values()):
+            self.request()
+        elif self._streams:
+            self._watch_listeners(None)
 
     async def _run(self) -> None:
         """Wait for the request, then see to it that all streams end."""
@@ -110,9 +130,9 @@ class Shutdown:
         await self._wait_until_ended(CLOSING)
         # The server would wait for ever for a client that takes nothing. A reset, since its body is
         # cut, which an end of the connection does not tell on HTTP/1.0.
-        connections = [stream.connection for stream in left]
+        connections = {connection_of(stream.scope) for stream in left}
         if dropped := max(reset(connections), drop(connections)):
-            logger.warning("shutting down: %d clients that take nothing were dropped", dropped)
+            logger.warning("shutting down: dropped %d clients that take nothing", dropped)
         await self._wait_until_ended(CLOSING)
         for number in self._postponed:
             _act_by_default(number)
@@ -147,7 +167,7 @@ class Shutdown:
         # A handler that was set later, and chained anew, may call this one in its turn.
         self._depth += 1
         try:
-            chained = self._chained[number][-self._depth]
+            chained = _past_closed(number, self._chained[number][-self._depth])
             if callable(chained):
                 chained(number, frame)
             elif again:
@@ -162,11 +182,18 @@ class Shutdown:
         self._closed = True
         for number, chained in self._chained.items():
             if signal.getsignal(number) == self._on_signal:
-                signal.signal(number, chained[-1])
+                signal.signal(number, _past_closed(number, chained[-1]))
 
 
 def _is_ours(handler: Any) -> bool:
     return isinstance(getattr(handler, "__self__", None), Shutdown)
+
+
+def _past_closed(number: int, handler: Any) -> Any:
+    """The handler, or what was there before it if its shutdown has been left already."""
+    while _is_ours(handler) and handler.__self__._closed:
+        handler = handler.__self__._chained[number][-1]
+    return handler
 
 
 def _act_by_default(number: int) -> None:
@@ -199,8 +226,12 @@ async def graceful_shutdown(grace: float = 5.0) -> AsyncGenerator[Shutdown, None
 
     Servers wait for open responses before they exit, and an endless stream keeps them for ever.
     Here SIGTERM and SIGINT are noticed as well; whatever handled them before still does, and is
-    put back afterwards. An event stream with a `farewell` sends it, and ends. All others have
-    `grace` (5.0) seconds to come to their end: enough for most downloads, and less than the 10 to
+    put back afterwards. So is the end of a worker that no signal tells, as with
+    `--limit-max-requests`: while streams are open, the server's listening sockets are looked at
+    four times a second, and a server that stops closes them first (not on Windows).
+
+    An event stream sends its `farewell`, if it has one, and ends. All others have `grace` (5.0)
+    seconds to come to their end: enough for most downloads, and less than the 10 to
     30 seconds after which process managers kill. Then they are cut, never ended cleanly;
     `on_close` is told "cancelled", with a `GraceExceeded`. Contents have half a second to close.
     Where a client takes nothing, and the server would wait for it, its socket is shut down.
@@ -229,6 +260,8 @@ async def graceful_shutdown(grace: float = 5.0) -> AsyncGenerator[Shutdown, None
         yield shutdown
     finally:
         shutdown._restore_signals()
+        if shutdown._timer is not None:
+            shutdown._timer.cancel()
         shutdown.request()
         with anyio.CancelScope(shield=True):
             await ended.wait()

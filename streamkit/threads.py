@@ -27,6 +27,7 @@ __all__ = [
     "current_burst",
     "feeds_a_thread",
     "leaf_limiter",
+    "run_abandonable",
     "run_in_stream_thread",
     "stream_limiter",
     "waiting_for_the_loop",
@@ -109,6 +110,11 @@ async def run_in_stream_thread(function: Callable[..., T], *args: Any) -> T:
             with anyio.CancelScope(shield=True):
                 await done.wait()
         raise
+
+
+async def run_abandonable(function: Callable[[], T]) -> T:
+    """Run a leaf call on a thread, and leave it alone there if the caller is cancelled."""
+    return await anyio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=leaf_limiter())
 
 
 class Stoppable(Protocol):

@@ -50,6 +50,10 @@ class Watched(Protocol):
 
     def start_late(self) -> None: ...
     def keep_alive(self) -> None: ...
+    def silent_since(self, last_item: float) -> float:
+        """Since when the content is silent; it isn't while it waits for a thread to run on."""
+        ...
+
     def give_up(self, allowed: float) -> bool:
         """Cancel the cleanup; True if that was done before, and the response goes on without."""
         ...
@@ -135,7 +139,8 @@ class Watch:
 
     def _set(self, now: float) -> None:
         limits, writer = self._limits, self._sender.writer
-        since, last_item = writer.sending_since, self._sender.last_item or self._opened
+        since = writer.sending_since
+        last_item = self._response.silent_since(self._sender.last_item or self._opened)
         due = []
         if not writer.started and limits.first_chunk_timeout is not None:
             due.append(last_item + limits.first_chunk_timeout)
@@ -176,7 +181,8 @@ class Watch:
 
     def _look_at_limits(self, now: float) -> None:
         limits, writer = self._limits, self._sender.writer
-        since, last_item = writer.sending_since, self._sender.last_item or self._opened
+        since = writer.sending_since
+        last_item = self._response.silent_since(self._sender.last_item or self._opened)
         if limits.deadline is not None and now >= self.began + limits.deadline:
             self._response.end("timeout", DeadlineExceeded(limits.deadline))
             return

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from starlette.types import Receive, Scope, Send
 
-from streamkit.asgi.connection import Connection, connection_of
 from streamkit.asgi.writer import ClientLeft, Writer
 from streamkit.body.source import read_now
-from streamkit.closing import close_async
+from streamkit.closing import close_async, first_of
 from streamkit.ending import Ending, failure
 from streamkit.errors import ClientTooSlow, GraceExceeded
 from streamkit.http.plan import Plan, plan
@@ -144,7 +143,7 @@ class WholeTransfer:
     async def _close(self) -> None:
         with anyio.move_on_after(self._cleanup_timeout, shield=True) as scope:
             error = await close_async(*self._owned)
-            self.ending.error = self.ending.error or error
+            self.ending.error = first_of(self.ending.error, error)
         if scope.cancel_called:
             logger.error("the content's cleanup took more than %s seconds", self._cleanup_timeout)
 
@@ -159,11 +158,6 @@ class WholeTransfer:
         since = writer.sending_since
         age = 0.0 if since is None else writer.clock() - since
         return Progress(age, writer.bytes_sent, age, None, "client")
-
-    @property
-    def connection(self) -> Connection | None:
-        """The addresses of its client and its server."""
-        return connection_of(self.scope)
 
     def shut_down(self) -> None:
         """Nothing: it ends soon by itself."""

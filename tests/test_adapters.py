@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamkit import async_file_chunks, file_chunks, rechunk, split_lines
+from tests.descriptors import opened_by
 
 T = TypeVar("T")
 
@@ -249,25 +250,20 @@ class TestAsyncFileChunks:
         with pytest.raises(FileNotFoundError):
             await anext(missing)
 
-    async def test_a_path_is_opened_late_and_closed_when_left_early(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        opened: list[Any] = []
-
-        def note(file: Any) -> Any:
-            opened.append(file)
-            return file
-
-        monkeypatch.setattr(
-            "streamkit.adapters.open",
-            lambda *args: note(open(*args)),  # noqa: SIM115 (whether it is closed is the question)
-            raising=False,
-        )
+    async def test_a_path_is_opened_late_and_closed_when_left_early(self, path: Path) -> None:
         content = async_file_chunks(path, 10)
-        assert opened == []
+        assert opened_by("self", path) == []
         assert await anext(content) == DATA[:10]
+        assert opened_by("self", path) == [str(path)]
         await content.aclose()
-        assert [file.closed for file in opened] == [True]
+        assert opened_by("self", path) == []
+
+    async def test_a_file_that_grows_is_read_to_where_it_ends_then(self, path: Path) -> None:
+        content = async_file_chunks(path, 2560)
+        assert await anext(content) == DATA
+        with path.open("ab") as file:
+            file.write(b"more")
+        assert [chunk async for chunk in content] == [b"more"]
 
     @pytest.mark.parametrize("thing", [None, 7, b"data", ["x"]])
     async def test_refuses_what_is_neither_path_nor_file(self, thing: Any) -> None:

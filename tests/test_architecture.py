@@ -133,6 +133,16 @@ def test_threads_are_known_of_in_few_modules() -> None:
     assert users == THREADING
 
 
+def test_threads_are_taken_in_one_module() -> None:
+    users = {
+        name
+        for name, source in SOURCES.items()
+        if "anyio.to_thread" in {m for m, _ in imported(source)} or "to_thread." in source
+    }
+    # The other one only speaks of it.
+    assert users == {"threads", "iterate"}
+
+
 @pytest.mark.parametrize("name", [n for n in SOURCES if n.partition(".")[0] in FLOORS[-1]])
 def test_the_demo_imports_public_names_only(name: str) -> None:
     for module, imported_name in imported(SOURCES[name]):

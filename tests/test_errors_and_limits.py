@@ -78,6 +78,11 @@ def yielding_fastapi_app(endpoint: Callable[[], Any], **options: Any) -> FastAPI
     return app
 
 
+async def as_async(items: Any) -> AsyncIterator[bytes]:
+    for item in items:
+        yield item
+
+
 async def raises_async(error: Exception) -> AsyncIterator[bytes]:
     raise error
     yield b""
@@ -440,6 +445,19 @@ async def test_a_client_that_takes_nothing_is_dropped_after_send_timeout(
         assert not client.complete
     assert outcomes[0].reason == "timeout"
     assert outcomes[0].error is client.error
+
+
+@pytest.mark.parametrize("make", [iter, as_async])
+async def test_a_client_that_takes_nothing_of_the_last_batch_is_dropped_as_well(make: Any) -> None:
+    outcomes: list[StreamOutcome] = []
+    content = make([b"x" * 1000, b"y" * 50_000])
+    response = StreamingResponse(content, send_timeout=0.05, on_close=outcomes.append)
+    async with stream(response, read_ahead=100) as client:
+        await anext(client)
+        client.stall()
+        with anyio.fail_after(4):
+            await client.wait_closed()
+    assert [outcome.reason for outcome in outcomes] == ["timeout"]
 
 
 async def test_a_client_that_is_only_slow_is_not_dropped() -> None:

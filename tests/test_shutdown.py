@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,13 +13,15 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from streamkit import (
@@ -32,11 +36,12 @@ from streamkit import (
     graceful_shutdown,
     iterate_writes,
 )
+from streamkit.asgi.listeners import Listeners
 from streamkit.testing import fetch, stream
 from tests.server import ROOT, Connection, serving, wait_for
 from tests.test_servers import GRANIAN, HYPERCORN, UVICORN
 
-GRACE = 1.0
+GRACE = float(os.environ.get("GRACE", "1.0"))
 FAREWELL = ServerSentEvent("back soon", event="bye", retry=1000)
 
 
@@ -101,6 +106,8 @@ def content(kind: str, shutdown: Shutdown) -> Response:
             return StreamingResponse(flood())
         case "asks":
             return StreamingResponse(until_requested(shutdown))
+        case "plain-events":
+            return SSEStreamingResponse(silence())
     raise AssertionError(kind)
 
 
@@ -109,6 +116,8 @@ def tell(outcome: StreamOutcome) -> None:
 
 
 async def endpoint(request: Request) -> Response:
+    if request.path_params["kind"] == "pid":
+        return PlainTextResponse(str(os.getpid()))
     response = content(request.path_params["kind"], request.state.shutdown)
     response.on_close = tell  # type: ignore[attr-defined]
     return response
@@ -132,6 +141,8 @@ SERVERS = {
     "uvicorn-asyncio": [*UVICORN, "--loop=asyncio", APP],
     "uvicorn-uvloop": [*UVICORN, "--loop=uvloop", APP],
     "hypercorn-asyncio": [*HYPERCORN, "--workers=0", "--graceful-timeout=30", APP],
+    # Its workers get no signal.
+    "hypercorn-worker": [*HYPERCORN, "--workers=1", "--graceful-timeout=30", APP],
     "granian": [*GRANIAN, APP],
 }
 
@@ -163,6 +174,95 @@ def test_a_hundred_open_streams_do_not_hold_a_server(server: str) -> None:
         "complete": 24,
     }
     assert "the lifespan has ended" in log
+
+
+# Each stops after a few requests, which no signal tells it.
+GUNICORN = ["gunicorn", "--bind=127.0.0.1:{port}", "--log-level=warning", "--max-requests=4"]
+STOPPING = {
+    "uvicorn-asyncio": [*SERVERS["uvicorn-asyncio"], "--limit-max-requests=4"],
+    "uvicorn-uvloop": [*SERVERS["uvicorn-uvloop"], "--limit-max-requests=4"],
+    "uvicorn-should-exit": ["tests.test_shutdown", "{port}"],
+    "hypercorn-asyncio": [*SERVERS["hypercorn-worker"], "--max-requests=3"],
+    "hypercorn-trio": [*SERVERS["hypercorn-worker"], "--max-requests=3", "--worker-class=trio"],
+}
+if find_spec("gunicorn"):
+    # There is none for Windows.
+    STOPPING |= {
+        f"gunicorn-{name}": [*GUNICORN, f"--worker-class={worker}", APP]
+        for name, worker in (("uvicorn", "uvicorn.workers.UvicornWorker"), ("asgi", "asgi"))
+    }
+
+
+def serve_until_it_should_exit(port: int) -> None:
+    """Run uvicorn as a program does that has its own `Server`, until `/stop` is asked for."""
+    import uvicorn
+
+    async def stop(_: Request) -> Response:
+        server.should_exit = True
+        return PlainTextResponse("stopping")
+
+    served = Starlette(routes=[Route("/stop", stop), Route("/{kind}", endpoint)], lifespan=lifespan)
+    server = uvicorn.Server(uvicorn.Config(served, port=port, log_level="warning"))
+    server.run()
+
+
+@pytest.mark.parametrize("server", STOPPING)
+def test_a_worker_that_stops_without_a_signal_ends_though_streams_are_open(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRACE", "0.3")
+    kinds = ["silent", "sync", "plain-events", "events"]
+    with serving(STOPPING[server]) as process, ExitStack() as stack:
+        connections = []
+        for kind in kinds:
+            connection = stack.enter_context(process.connect(f"/{kind}"))
+            connection.receive_until(b"tick")
+            connections.append((kind, connection))
+        if server == "uvicorn-should-exit":
+            process.fetch("/stop")
+        elif "hypercorn" not in server:
+            # They count requests whose response has ended, and hypercorn those that begin.
+            for _ in range(4):
+                process.fetch("/pid")
+        replies = {kind: connection.read() for kind, connection in connections}
+        wait_for(lambda: "the lifespan has ended" in process.log(), "the end of the worker")
+        log = process.log()
+    assert {kind: reply.complete for kind, reply in replies.items()} == {
+        "silent": False,
+        "sync": False,
+        "plain-events": True,
+        "events": True,
+    }
+    assert replies["events"].body.endswith(BYE)
+    assert log.count("closed: cancelled") == 4
+
+
+RELOADED = """
+from tests.test_shutdown import app as app
+"""
+
+
+def test_a_reload_ends_the_worker_though_streams_are_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRACE", "0.3")
+    module = tmp_path / "reloaded.py"
+    module.write_text(RELOADED)
+    folders = [f"--app-dir={tmp_path}", f"--reload-dir={tmp_path}"]
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with (
+        serving([*UVICORN, "--reload", *folders, "reloaded:app"]) as process,
+        process.connect("/silent") as silent,
+        process.connect("/plain-events") as events,
+    ):
+        pid = process.fetch("/pid").body
+        for connection in (silent, events):
+            connection.receive_until(b"tick")
+        module.write_text(RELOADED * 2)
+        assert events.read().complete
+        assert not silent.read().complete
+        assert process.fetch("/pid").body != pid
+        assert "the lifespan has ended" in process.log()
 
 
 def test_ctrl_c_is_noticed_as_well() -> None:
@@ -216,6 +316,16 @@ async def test_an_event_stream_says_farewell_and_ends_cleanly(anyio_backend: Any
     async with shutting_down(30.0, silence(), **options) as (shutdown, client, outcomes):
         shutdown.request()
         assert await client.read() == BYE
+        await client.wait_closed()
+    assert [(outcome.reason, outcome.error) for outcome in outcomes] == [("cancelled", None)]
+
+
+async def test_an_event_stream_without_a_farewell_ends_at_once(anyio_backend: Any) -> None:
+    options = {"response_class": SSEStreamingResponse}
+    async with shutting_down(30.0, silence(), **options) as (shutdown, client, outcomes):
+        shutdown.request()
+        assert await client.read() == b""
+        assert client.complete
         await client.wait_closed()
     assert [(outcome.reason, outcome.error) for outcome in outcomes] == [("cancelled", None)]
 
@@ -417,6 +527,119 @@ async def test_of_two_that_run_both_are_told(anyio_backend: Any) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 2), (1, 0, 2), (1, 2, 0), (2, 0, 1)])
+async def test_of_several_that_are_left_in_any_order_no_handler_stays(
+    order: tuple[int, ...], anyio_backend: Any
+) -> None:
+    heard: list[int] = []
+
+    def handle(number: int, frame: Any) -> None:
+        heard.append(number)
+
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        contexts = [graceful_shutdown(30.0) for _ in order]
+        shutdowns = [await context.__aenter__() for context in contexts]
+        for position, left in enumerate(order, 1):
+            await contexts[left].__aexit__(None, None, None)
+            open_ones = [shutdowns[index] for index in order[position:]]
+            assert not any(shutdown.requested for shutdown in open_ones)
+            assert (signal.getsignal(signal.SIGTERM) == handle) == (not open_ones)
+        signal.raise_signal(signal.SIGTERM)
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+LEFT_FIRST = """
+import asyncio, os, signal
+from streamkit import graceful_shutdown
+from streamkit.testing import stream
+from tests.test_shutdown import FAREWELL, silence
+from streamkit import SSEStreamingResponse
+
+async def main():
+    first = graceful_shutdown(grace=30.0)
+    await first.__aenter__()
+    async with graceful_shutdown(grace=30.0):
+        await first.__aexit__(None, None, None)
+        async with stream(SSEStreamingResponse(silence(), farewell=FAREWELL)) as client:
+            await anext(client)
+            os.kill(os.getpid(), signal.SIGTERM)
+            print((await client.read()).decode(), flush=True)
+            await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def test_the_one_that_is_left_first_does_not_take_the_grace_of_the_other() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_FIRST], capture_output=True, timeout=50, cwd=ROOT
+    )
+    assert done.returncode == -signal.SIGTERM, done.stderr
+    assert b"data: back soon" in done.stdout
+
+
+# servers that stop without a signal
+
+
+def listening(family: str, folder: Path) -> tuple[socket.socket, Any, Any]:
+    """A socket that listens, and the addresses of the server and of the client in a scope."""
+    if family == "tcp":
+        one = socket.create_server(("127.0.0.1", 0))
+        return one, one.getsockname(), ("127.0.0.1", 5)
+    one = socket.socket(socket.AF_UNIX)
+    one.bind(str(folder / "socket"))
+    one.listen()
+    return one, (str(folder / "socket"), None), None
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there descriptors can't be listed")
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+async def test_a_server_that_no_longer_listens_is_shutting_down(
+    family: str, tmp_path: Path, anyio_backend: Any
+) -> None:
+    listener, server, client = listening(family, tmp_path)
+    with listener:
+        async with graceful_shutdown(30.0) as shutdown:
+            response = SSEStreamingResponse(silence())
+            async with stream(response, scope={"server": server, "client": client}) as opened:
+                await anext(opened)
+                with anyio.move_on_after(0.6):
+                    await shutdown.wait()
+                assert not shutdown.requested
+                listener.close()
+                with anyio.fail_after(20):
+                    assert await opened.read() == b""
+                assert shutdown.requested
+
+
+async def test_a_server_whose_socket_is_not_found_is_no_stopped_one(anyio_backend: Any) -> None:
+    async with graceful_shutdown(30.0) as shutdown, stream(StreamingResponse(silence())) as client:
+        await anext(client)
+        with anyio.move_on_after(0.6):
+            await shutdown.wait()
+        assert not shutdown.requested
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there descriptors can't be listed")
+def test_a_closed_listener_is_told_from_what_has_its_number_by_now(tmp_path: Path) -> None:
+    listener, (_, port), _ = listening("tcp", tmp_path)
+    second = listener.dup()
+    listeners = Listeners(port)
+    assert len(listeners) == 2
+    listener.close()
+    assert not listeners.closed()
+    number = second.fileno()
+    second.close()
+    with (tmp_path / "file").open("wb") as file:
+        os.dup2(file.fileno(), number)
+        assert listeners.closed()
+        os.close(number)
+    assert not Listeners(port).closed()
+
+
 async def test_an_ignored_signal_stays_ignored(anyio_backend: Any) -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
@@ -462,3 +685,7 @@ async def test_a_grace_that_makes_no_sense_is_refused(grace: float, anyio_backen
     with pytest.raises(ValueError, match="grace must be 0 or more seconds"):
         async with graceful_shutdown(grace):
             pass
+
+
+if __name__ == "__main__":
+    serve_until_it_should_exit(int(sys.argv[1]))

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from streamkit.archives.names import link_fault
-from streamkit.regular import RegularFile
+from streamkit.regular import RegularFile, regular_status
 
 __all__ = ["Folder", "FolderFile", "Symlinks"]
 
@@ -179,9 +179,11 @@ def _open_regular(folder: str, name: str) -> int:
     else:
         _check_no_link(folder, name)
         fd = os.open(path, _FILE)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    try:
+        regular_status(fd, path)
+    except BaseException:
         os.close(fd)
-        raise OSError(errno.EINVAL, "Not a regular file any more", path)
+        raise
     return fd
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, Protocol
 
-from streamkit.adapters import file_chunks, is_async_file
+from streamkit.adapters.files import file_chunks, is_async_file
 from streamkit.body.base import Coding
 from streamkit.body.of import open_content
 from streamkit.body.source import WholeSource
@@ -16,6 +16,7 @@ from streamkit.closing import close_sync
 from streamkit.encoders.text import TextEncoder
 from streamkit.errors import StreamStopped
 from streamkit.iterate import Stream, ThreadIterator
+from streamkit.regular import RegularFile, open_regular
 from streamkit.sources import ByteSource
 from streamkit.threads import current_burst
 
@@ -80,11 +81,12 @@ class FileReader:
 
     size: int | None
 
-    def __init__(self, file: Any, size: int, modified: float | None = None) -> None:
+    modified: float | None = None
+
+    def __init__(self, file: Any, size: int) -> None:
         self._file = file
         self._start = file.tell()
         self.size = size
-        self.modified = modified
 
     def close(self) -> None:
         close_all([self._file])
@@ -97,18 +99,38 @@ class FileReader:
             yield chunk
 
 
+class PathReader:
+    """A regular file that was opened by its path."""
+
+    def __init__(self, file: RegularFile) -> None:
+        self._file = file
+        self.size = file.size
+        self.modified: float | None = file.status.st_mtime
+
+    def close(self) -> None:
+        self._file.close()
+
+    def chunks(self) -> Iterator[bytes]:
+        position = 0
+        while self.size is None or position < self.size:
+            most = CHUNK if self.size is None else min(self.size - position, CHUNK)
+            if not (chunk := self._file.read_at(position, most)):
+                break
+            position += len(chunk)
+            yield chunk
+
+
 class ItemsReader:
     """Items that come once, small ones joined."""
 
     size: int | None = None
 
-    def __init__(
-        self, items: Iterable[Any], tasks: Tasks, *owned: Any, modified: float | None = None
-    ) -> None:
+    modified: float | None = None
+
+    def __init__(self, items: Iterable[Any], tasks: Tasks, *owned: Any) -> None:
         self._items = items
         self._tasks = tasks
         self._owned = [items, *owned]
-        self.modified = modified
 
     def chunks(self) -> Iterator[bytes]:
         encode = TextEncoder().encode
@@ -146,10 +168,9 @@ def open_reader(content: Any, tasks: Tasks) -> Reader:
     with ExitStack() as undo:
         undo.callback(close_all, [items := _sync(content, tasks)])
         if isinstance(content, os.PathLike):
-            file: Any = undo.enter_context(open(content, "rb"))
-            reader = _file_reader(file, tasks, os.fstat(file.fileno()).st_mtime)
+            reader: Reader = PathReader(open_regular(content))
         elif callable(getattr(items, "read", None)):
-            reader = _file_reader(items, tasks, None)
+            reader = _file_reader(items, tasks)
         else:
             reader = ItemsReader(items, tasks)
         undo.pop_all()
@@ -187,11 +208,11 @@ def _sync(content: Any, tasks: Tasks) -> Any:
     return content if is_sync else tasks.iterate(content)
 
 
-def _file_reader(file: Any, tasks: Tasks, modified: float | None) -> Reader:
+def _file_reader(file: Any, tasks: Tasks) -> Reader:
     # A file that says it is empty may be one of those that can't tell, as in /proc.
     if size := _size(file):
-        return FileReader(file, size, modified)
-    return ItemsReader(file_chunks(file), tasks, file, modified=modified)
+        return FileReader(file, size)
+    return ItemsReader(file_chunks(file), tasks, file)
 
 
 def _size(file: Any) -> int | None:

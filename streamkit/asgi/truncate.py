@@ -21,7 +21,7 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamkit import loop
-from streamkit.asgi.connection import Connection, connection_of, drop, reset
+from streamkit.asgi.connection import connection_of, drop, reset
 from streamkit.shutdown import forget, register
 
 __all__ = ["Honest", "Truncated", "truncate"]
@@ -117,7 +117,7 @@ async def truncate(
     if version in HTTP_1_0:
         # Its bodies end with the connection: only a reset tells a cut from an end.
         reset(connections)
-    poison = _Poison(send, error)
+    poison = _Poison(scope, send, error)
     if await poison.send_within(PATIENCE if patience is None else patience):
         return
     if drop(connections):
@@ -142,9 +142,8 @@ class _Poison:
     A relay that has failed cancels what is below it, and this with it.
     """
 
-    connection: Connection | None = None
-
-    def __init__(self, send: Send, error: BaseException) -> None:
+    def __init__(self, scope: Scope, send: Send, error: BaseException) -> None:
+        self.scope = scope
         unsendable = _Unsendable(error)
         self._send = send
         self._messages: tuple[Message, ...] = (
@@ -152,7 +151,7 @@ class _Poison:
             {"type": "http.response.pathsend", "path": unsendable},
         )
         self.was_cancelled = anyio.current_effective_deadline() == -math.inf
-        self._scope: anyio.CancelScope | None = None
+        self._waiting: anyio.CancelScope | None = None
         # Whether the first message was taken: who takes no second one then has failed.
         self.was_taken = False
         self._is_cut = False
@@ -182,14 +181,14 @@ class _Poison:
     async def _send_until(self, until: float, message: Message, *, shield: bool) -> bool:
         if self._is_cut:
             return False
-        with anyio.CancelScope(deadline=until, shield=shield) as self._scope:
+        with anyio.CancelScope(deadline=until, shield=shield) as self._waiting:
             try:
                 await self._send(message)
                 self.was_taken = True
             except Exception:
                 # The response's own error is raised next, whatever became of this.
                 logger.debug("the body was cut", exc_info=True)
-        return not self._scope.cancelled_caught
+        return not self._waiting.cancelled_caught
 
     # for a shutdown
 
@@ -199,5 +198,5 @@ class _Poison:
     def cut(self, closing: float) -> None:
         """The server ends the connection now."""
         self._is_cut = True
-        if self._scope is not None:
-            self._scope.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()

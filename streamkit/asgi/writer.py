@@ -74,13 +74,21 @@ class Writer:
     async def start(self) -> None:
         """Send status and headers."""
         self.state = State.STARTED
-        await self.send(
-            {
-                "type": f"{self._prefix}http.response.start",
-                "status": self.status,
-                "headers": self.headers,
-            }
-        )
+        try:
+            await self.send(
+                {
+                    "type": f"{self._prefix}http.response.start",
+                    "status": self.status,
+                    "headers": self.headers,
+                }
+            )
+        except ClientLeft:
+            raise
+        except BaseException:
+            # Cancelled on its way, as below a relay that was not ready to take it: what ends the
+            # response now can still be a status.
+            self.state = State.NEW
+            raise
 
     async def write(self, chunks: list[bytes], *, last: bool = False) -> None:
         """Send chunks, joined where they are small, and the end with them if it is the `last`."""

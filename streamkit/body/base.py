@@ -97,6 +97,11 @@ class Body(Protocol):
     """
 
     @property
+    def name(self) -> str:
+        """What its author calls the content, for the log."""
+        ...
+
+    @property
     def finished(self) -> bool:
         """Whether the content is closed and all its chunks were taken."""
         ...

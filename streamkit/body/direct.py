@@ -9,7 +9,7 @@ import anyio
 
 from streamkit import loop
 from streamkit.body.base import END, Coding
-from streamkit.closing import close_async
+from streamkit.closing import close_async, first_of, name_of
 
 __all__ = ["DirectBody"]
 
@@ -26,6 +26,11 @@ class DirectBody:
         self._content = content
         self._iterator: AsyncIterator[Any] | None = None
         self._stopped = False
+
+    @property
+    def name(self) -> str:
+        """What its author calls the content, for the log."""
+        return name_of(self._content)
 
     def start(self, coding: Coding) -> None:
         self._coding = coding
@@ -63,5 +68,5 @@ class DirectBody:
         self._stopped = True
         if not self.finished:
             closing = await close_async(self._iterator, self._content)
-            self.error = self.error or closing
+            self.error = first_of(self.error, closing)
             self.finished = True

@@ -9,7 +9,7 @@ from typing import Any
 
 from streamkit.body.base import END, ITEM_WEIGHT, LOOP_SLICE, Coding, Pace, blame, encode_first
 from streamkit.body.following import async_followed, cancel_at_yield
-from streamkit.closing import close_async
+from streamkit.closing import close_async, first_of, name_of
 
 __all__ = ["PAUSED", "CancelledAtYield", "Gatherer", "Mark"]
 
@@ -52,6 +52,11 @@ class Gatherer:
         self.stopped = False
         self.error: BaseException | None = None
 
+    @property
+    def name(self) -> str:
+        """What its author calls the content, for the log."""
+        return name_of(self._content)
+
     async def _drive(self) -> None:
         """Take, encode and gather all items, and close the content; sets `error`."""
         try:
@@ -65,7 +70,7 @@ class Gatherer:
             self.error = None if asked else exc
         self._closing = True
         closing = await close_async(self._iterator, self._content)
-        self.error = self.error or closing
+        self.error = first_of(self.error, closing)
 
     async def _take_items(self) -> None:
         coding, pace = self._coding, self._pace

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.datastructures import UploadFile
 
 from streamkit import loop
-from streamkit.adapters import async_file_chunks, file_chunks, is_async_file
+from streamkit.adapters.files import async_file_chunks, file_chunks, is_async_file
 from streamkit.body.base import Body
 from streamkit.body.direct import DirectBody
 from streamkit.body.fastapi import unwrap

@@ -12,7 +12,7 @@ from streamkit.body.base import END, LOOP_SLICE, Coding, Pace, encode_first
 from streamkit.body.following import async_followed, cancel_at_yield
 from streamkit.body.queue import Queue, ThreadSignal
 from streamkit.body.queued import QueuedBody
-from streamkit.closing import close_async
+from streamkit.closing import close_async, first_of
 from streamkit.threads import feeds_a_thread
 
 __all__ = ["PumpedBody"]
@@ -90,7 +90,7 @@ class PumpedBody(QueuedBody):
         try:
             closing = await close_async(self._iterator, self._content)
         finally:
-            self.queue.finish(self._failure or closing)
+            self.queue.finish(first_of(self._failure, closing))
 
     async def _pump(self) -> None:
         queue, pace = self.queue, self._pace

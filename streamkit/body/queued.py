@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from streamkit import loop
 from streamkit.body.base import Coding
 from streamkit.body.queue import Queue, ThreadSignal
+from streamkit.closing import name_of
 
 __all__ = ["QueuedBody"]
 
@@ -18,9 +19,15 @@ class QueuedBody:
     """The reading side, in a task; a subclass fills the queue."""
 
     queue: Queue
+    _content: Any
     _signal: loop.Signal
     _started = False
     _is_first = True
+
+    @property
+    def name(self) -> str:
+        """What its author calls the content, for the log."""
+        return name_of(self._content)
 
     @property
     def finished(self) -> bool:

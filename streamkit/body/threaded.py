@@ -16,9 +16,9 @@ from streamkit.body.base import END, Coding, Pace, encode_first
 from streamkit.body.following import followed
 from streamkit.body.queue import Queue, ThreadSignal
 from streamkit.body.queued import QueuedBody
-from streamkit.closing import close_sync
+from streamkit.closing import close_sync, comes_of, first_of
 from streamkit.errors import StreamStopped, ThreadTimeout
-from streamkit.threads import Burst, stream_limiter
+from streamkit.threads import Burst, run_in_stream_thread, stream_limiter
 
 __all__ = ["ThreadedBody", "WrittenBody"]
 
@@ -63,6 +63,9 @@ class ThreadedBody(QueuedBody):
         self._failure: BaseException | None = None
         self._pace = Pace(THREAD_SLICE)
         self.waits_for_thread = False
+        self._waiting: anyio.CancelScope | None = None
+        # When it had one again after waiting; on the loop's clock.
+        self.had_thread_at = 0.0
 
     def start(self, coding: Coding, reader: ThreadSignal | None = None) -> None:
         """Start the first burst."""
@@ -80,6 +83,8 @@ class ThreadedBody(QueuedBody):
         if self._started:
             self.queue.stop()
             self._burst.stop()
+            if self._waiting is not None:
+                self._waiting.cancel()
         return True
 
     def kill(self) -> None:
@@ -110,15 +115,29 @@ class ThreadedBody(QueuedBody):
                 self._advance_in_turn()
 
     async def _run_burst(self) -> None:
-        if not self._burst.acquire_nowait():
-            self.waits_for_thread = True
-            with anyio.move_on_after(self.thread_timeout) as scope:
-                await self._burst.acquire()
-            self.waits_for_thread = False
-            if scope.cancelled_caught:
-                assert self.thread_timeout is not None
-                raise ThreadTimeout(self.thread_timeout)
-        await self._burst.run(self._advance_in_turn)
+        if self._burst.acquire_nowait() or await self._wait_for_token():
+            await self._burst.run(self._advance_in_turn)
+        else:
+            # What is left is to close it, which may block: a leaf call, which never waits for a
+            # token that another stream holds.
+            await run_in_stream_thread(self._advance_in_turn)
+
+    async def _wait_for_token(self) -> bool:
+        """Whether there was one in time, and before the content was to stop."""
+        self.waits_for_thread = True
+        try:
+            with anyio.move_on_after(self.thread_timeout) as self._waiting:
+                if not self.queue.stopped:
+                    await self._burst.acquire()
+                    return True
+        finally:
+            self.waits_for_thread, self._waiting = False, None
+            self.had_thread_at = loop.clock()()
+        if not self.queue.stopped:
+            assert self.thread_timeout is not None
+            self._failure = ThreadTimeout(self.thread_timeout)
+            self.stop()
+        return False
 
     def _advance_in_turn(self) -> None:
         with self._turn:
@@ -134,16 +153,18 @@ class ThreadedBody(QueuedBody):
             if not self.queue.stopped and not self._pump():
                 return
         except BaseException as exc:
-            error = exc
-            if self.queue.stopped and _comes_of_stop(exc):
-                error = None
+            error = self._unless_stopped(exc)
         closing: BaseException | None = None
         try:
             closing = close_sync(self._iterator, self._content, *self._burst.bridges)
         finally:
-            if self.queue.stopped and closing is not None and _comes_of_stop(closing):
-                closing = None
-            self.queue.finish(error or closing)
+            if closing is not None:
+                closing = self._unless_stopped(closing)
+            self.queue.finish(first_of(error, closing))
+
+    def _unless_stopped(self, error: BaseException) -> BaseException | None:
+        """The error, unless it comes of the stop that was asked for."""
+        return None if self.queue.stopped and comes_of(error, StreamStopped) else error
 
     def _pump(self) -> bool:
         """Produce until the content is at its end (True) or the thread is to be given back."""
@@ -209,6 +230,8 @@ class WrittenBody(ThreadedBody):
     ) -> None:
         super().__init__(write, thread_affine=True, limiter=limiter)
         self._returned = False
+        # Whether `write` was told that nobody reads any more.
+        self._has_refused = False
 
     def _pump(self) -> bool:
         try:
@@ -223,24 +246,12 @@ class WrittenBody(ThreadedBody):
             self.queue.fill(iter((chunk,)), self._pace, self._wait_for_room)
         # A collected `ZipFile` writes its directory: an error there would only be printed.
         if self.queue.stopped and not self._returned:
+            self._has_refused = True
             raise StreamStopped("the reader of this file has left")
 
-
-def _comes_of_stop(error: BaseException) -> bool:
-    """Whether a stop caused an exception: libraries wrap `StreamStopped` in their errors."""
-    seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        found = left.pop()
-        if found is None or id(found) in seen:
-            continue
-        if isinstance(found, StreamStopped):
-            return True
-        seen.add(id(found))
-        left += [found.__cause__, found.__context__]
-        if isinstance(found, BaseExceptionGroup):
-            left += found.exceptions
-    return False
+    def _unless_stopped(self, error: BaseException) -> BaseException | None:
+        # Libraries written in C may leave no trace of what they wrap.
+        return None if self._has_refused else super()._unless_stopped(error)
 
 
 class _QueueFile(io.RawIOBase):

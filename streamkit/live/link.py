@@ -10,10 +10,9 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-import anyio.to_thread
-
 from streamkit import loop
 from streamkit.live.wire import FAILURES, Command, Connect
+from streamkit.threads import run_in_stream_thread
 
 __all__ = ["Entries", "Link"]
 
@@ -94,11 +93,11 @@ class Link:
 
     async def join(self) -> None:
         """Wait for its end; a Redis that doesn't answer is left alone."""
-        await anyio.to_thread.run_sync(self._thread.join, 0.5)
+        await run_in_stream_thread(self._thread.join, 0.5)
         if self._thread.is_alive() and (connection := self._connection) is not None:
             with suppress(Exception):
                 connection.disconnect()
-            await anyio.to_thread.run_sync(self._thread.join, 1.0)
+            await run_in_stream_thread(self._thread.join, 1.0)
 
     # on the loop
 

@@ -11,8 +11,8 @@ from typing import Any
 import anyio
 
 from streamkit import loop
-from streamkit.adapters import async_file_chunks, file_chunks, is_async_file
-from streamkit.closing import close_async
+from streamkit.adapters.files import async_file_chunks, file_chunks, is_async_file
+from streamkit.closing import close_async, first_of
 from streamkit.iterate import iterate_in_threadpool
 from streamkit.live.errors import LogUnavailable, RunEnded
 from streamkit.live.log import Log
@@ -265,7 +265,7 @@ class Producer:
         stopped = self._stopped is not None
         if stopped and isinstance(error, anyio.get_cancelled_exc_class()):
             error = None
-        error = error or closing
+        error = first_of(error, closing)
         if error is not None:
             logger.error("the content of run %r failed", self.run, exc_info=error)
         if self._stopped is not None:

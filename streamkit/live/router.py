@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
-import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +15,7 @@ from streamkit.live.checks import check_gap
 from streamkit.live.errors import UnknownStream
 from streamkit.live.follow import Follow
 from streamkit.live.run import Runs
+from streamkit.threads import run_in_stream_thread
 
 __all__ = ["Authorize", "make_router"]
 
@@ -105,7 +105,7 @@ class _Routes:
             if iscoroutinefunction(self._authorize):
                 allowed = await self._authorize(request, id_)
             else:
-                allowed = await anyio.to_thread.run_sync(self._authorize, request, id_)
+                allowed = await run_in_stream_thread(self._authorize, request, id_)
                 if isawaitable(allowed):
                     allowed = await allowed
             if allowed is not None and not allowed:

@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 
 from streamkit import loop
+from streamkit.threads import run_in_stream_thread
 
 try:
     import redis
@@ -133,7 +134,7 @@ class Wire:
 
     async def join(self) -> None:
         """Wait for its end, for a moment."""
-        await anyio.to_thread.run_sync(self._thread.join, 1.0)
+        await run_in_stream_thread(self._thread.join, 1.0)
 
     # on the loop
 

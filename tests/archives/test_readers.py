@@ -63,7 +63,7 @@ async def test_what_can_be_read_twice_is_stored_and_the_rest_deflated_at_no_leve
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         stored = {i.filename for i in archive.infolist() if i.compress_type == zipfile.ZIP_STORED}
         sizes = {i.filename: (i.file_size, i.compress_size) for i in archive.infolist()}
-    kinds = ("bytes", "no bytes", "bytearray", "memoryview", "str", "path", "file")
+    kinds = ("bytes", "no bytes", "bytearray", "memoryview", "str", "path", "empty path", "file")
     assert stored == {"a directory/", *(f"stored/{kind}" for kind in kinds)}
     size, packed = sizes["stored/generator"]
     assert size < packed < size * 1.001 + 20

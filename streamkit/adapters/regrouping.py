@@ -1,103 +1,23 @@
-"""Files and iterables as chunks: small functions that keep the flavour, sync or async, they get."""
+"""Chunks regrouped, by size or into lines: sync stays sync, and async stays async."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Callable,
     Generator,
     Iterable,
     Iterator,
 )
-from functools import partial
-from inspect import isawaitable, iscoroutinefunction
+from inspect import isawaitable
 from typing import Any, AnyStr, Generic, Protocol, TypeVar, overload
 
-import anyio.to_thread
+from streamkit.declare import byte_count
 
-__all__ = ["async_file_chunks", "file_chunks", "rechunk", "split_lines"]
-
-CHUNK_SIZE = 65536
+__all__ = ["rechunk", "split_lines"]
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Readable(Protocol[T_co]):
-    """A sync file, as far as reading goes."""
-
-    def read(self, size: int, /) -> T_co: ...
-
-
-class AsyncReadable(Protocol[T_co]):
-    """An async file, as far as reading goes."""
-
-    async def read(self, size: int, /) -> T_co: ...
-
-
-def is_async_file(thing: object) -> bool:
-    """Whether `read` has to be awaited."""
-    return iscoroutinefunction(getattr(thing, "read", None)) or hasattr(thing, "__aiter__")
-
-
-def file_chunks(file: Readable[AnyStr], chunk_size: int = CHUNK_SIZE) -> Iterator[AnyStr]:
-    """Read a sync file in chunks of `chunk_size` bytes (characters, if it is a text file).
-
-    64 KiB is where more no longer makes a loop over a cached file faster. A pipe or socket gives
-    what has arrived, at most `chunk_size`, instead of waiting for all of it. The file is read
-    from where it stands, and not closed: whoever opened it closes it.
-
-    Raises `TypeError` for what has no sync `read`, `ValueError` for a size that isn't positive.
-
-        with open("logo.png", "rb") as file:
-            yield from file_chunks(file)
-    """
-    _check_size("chunk_size", chunk_size)
-    if not callable(getattr(file, "read", None)) or is_async_file(file):
-        raise TypeError(
-            f"file_chunks() takes a file with a sync read(size), got {type(file).__name__}; "
-            f"open a path first, and read an async file with async_file_chunks()"
-        )
-    read: Callable[[int], AnyStr] = file.read
-    if not _is_seekable(file):
-        read = getattr(file, "read1", read)
-    return _read_all(read, chunk_size)
-
-
-def async_file_chunks(
-    path_or_file: str | os.PathLike[str] | Readable[bytes] | AsyncReadable[bytes],
-    chunk_size: int = CHUNK_SIZE,
-    *,
-    start: int = 0,
-    end: int | None = None,
-) -> AsyncGenerator[bytes, None]:
-    """Read the bytes `start` to `end` (half-open) of a file in async code, in chunks.
-
-    Takes a path, an open binary file, whose reads then run on worker threads, or an async file.
-    A path is opened when the first chunk is asked for, and closed by this iterator; a file that
-    is passed in stays open, and is read from where it stands unless `start` is given.
-
-    Raises `TypeError` for anything else, `ValueError` for a size or range that makes no sense,
-    and, when iterated, what opening and reading raise, such as `FileNotFoundError`.
-
-        async for chunk in async_file_chunks("film.mp4", start=1000, end=2000):
-            ...
-    """
-    _check_size("chunk_size", chunk_size)
-    if start < 0 or (end is not None and end < start):
-        raise ValueError(f"a range needs 0 <= start <= end, got start={start}, end={end}")
-    left = None if end is None else end - start
-    if isinstance(path_or_file, str | os.PathLike):
-        return _path_chunks(path_or_file, chunk_size, start, left)
-    if not callable(getattr(path_or_file, "read", None)):
-        raise TypeError(
-            f"async_file_chunks() takes a path or a file with read(size), "
-            f"got {type(path_or_file).__name__}"
-        )
-    return _async_chunks(path_or_file, chunk_size, start, left)
 
 
 @overload
@@ -115,7 +35,7 @@ def rechunk(content: Any, size: int) -> Any:
 
         StreamingResponse(rechunk(camera.packets(), 188 * 7))
     """
-    _check_size("size", size)
+    byte_count("size", size)
     return _adapt(content, _Rechunker(size))
 
 
@@ -138,55 +58,6 @@ def split_lines(content: Any) -> Any:
             ...  # "a", "bc"
     """
     return _adapt(content, _LineSplitter())
-
-
-def _check_size(name: str, size: int) -> None:
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"{name} must be a number of bytes, got {type(size).__name__}: {size!r}")
-    if size < 1:
-        raise ValueError(f"{name} must be at least 1, got {size}")
-
-
-def _is_seekable(file: Any) -> bool:
-    return bool(file.seekable()) if hasattr(file, "seekable") else False
-
-
-def _read_all(read: Callable[[int], T], size: int) -> Iterator[T]:
-    while chunk := read(size):
-        yield chunk
-
-
-async def _path_chunks(
-    path: str | os.PathLike[str], size: int, start: int, left: int | None
-) -> AsyncGenerator[bytes, None]:
-    file = await anyio.to_thread.run_sync(partial(open, path, "rb"))
-    chunks = _async_chunks(file, size, start, left)
-    try:
-        async for chunk in chunks:
-            yield chunk
-    finally:
-        file.close()
-        await chunks.aclose()
-
-
-async def _async_chunks(
-    file: Any, size: int, start: int, left: int | None
-) -> AsyncGenerator[bytes, None]:
-    async def call(function: Callable[[int], Any], argument: int) -> Any:
-        if not is_async_file(file):
-            return await anyio.to_thread.run_sync(function, argument)
-        result = function(argument)
-        return await result if isawaitable(result) else result
-
-    if start:
-        await call(file.seek, start)
-    while left is None or left > 0:
-        chunk = await call(file.read, size if left is None else min(size, left))
-        if not chunk:
-            break
-        if left is not None:
-            left -= len(chunk)
-        yield chunk
 
 
 class _Core(Protocol[T]):
