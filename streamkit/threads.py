@@ -130,8 +130,10 @@ class Stoppable(Protocol):
 class Burst:
     """One thread that a stream holds, and its token of the limiter."""
 
-    def __init__(self, limiter: anyio.CapacityLimiter) -> None:
+    def __init__(self, limiter: anyio.CapacityLimiter, is_alive: Callable[[], bool]) -> None:
         self.limiter = limiter
+        # Whether the loop still runs; asked on the thread, without a hop: thousands may wait.
+        self._is_alive = is_alive
         # What the thread waits for on the loop, which a stop of the stream has to reach.
         self.waits_for: Stoppable | None = None
         self.stopped = False
@@ -196,7 +198,8 @@ class Burst:
         anyio.from_thread.run_sync(self._release)
         try:
             while not wait(CHECK_LOOP):
-                anyio.from_thread.run_sync(int)
+                if not self._is_alive():
+                    raise RuntimeError("the event loop of this thread is closed")
         finally:
             anyio.from_thread.run(self.acquire)
 

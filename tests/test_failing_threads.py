@@ -244,6 +244,6 @@ def test_a_thread_may_end_its_wait_while_its_stream_is_stopped(name: str) -> Non
         def waits_for(self, thing: Any) -> None:
             pass
 
-    burst: Any = Ending(None)  # type: ignore[arg-type]
+    burst: Any = Ending(None, bool)  # type: ignore[arg-type]
     getattr(burst, name)()
     assert told == [name]

@@ -8,7 +8,7 @@ from starlette.types import Message
 from streamkit import StreamingResponse, stream_limiter
 from tests.attack.contents import Client, Diary
 from tests.attack.nesting import build, nestings
-from tests.attack.running import Attack, Leftovers
+from tests.attack.running import PATIENCE, Attack, Leftovers
 
 TOKENS = 4
 # Streams at once; fewer where there is little time.
@@ -21,6 +21,8 @@ ITEMS = 3
 async def attack(attack: Attack) -> None:
     """Every nesting, in an order of chance, until the time is over; clients read to the end."""
     stream_limiter().total_tokens = TOKENS
+    # Three thousand threads may have to have their turns until the first byte is sent.
+    attack.patience = 4 * PATIENCE
     size = CROWD if attack.seconds >= LONG else FEW
     kinds = list(nestings())
     while attack.goes_on:
