@@ -29,10 +29,18 @@ from streamkit.formats import (
     SSEStreamingResponse,
     last_event_id,
 )
-from streamkit.iterate import iterate_from_thread, iterate_in_threadpool, iterate_writes
+from streamkit.iterate import (
+    Stream,
+    ThreadIterator,
+    WritableFile,
+    iterate_from_thread,
+    iterate_in_threadpool,
+    iterate_writes,
+)
 from streamkit.limit import StreamLimit
 from streamkit.media import (
     AACStreamingResponse,
+    ArrowStreamingResponse,
     ArrowStreamStreamingResponse,
     AVIFStreamingResponse,
     FileStreamingResponse,
@@ -46,6 +54,7 @@ from streamkit.media import (
     MPEGTSStreamingResponse,
     OctetStreamStreamingResponse,
     OGGStreamingResponse,
+    ParquetStreamingResponse,
     PDFStreamingResponse,
     PlainTextStreamingResponse,
     PNGStreamingResponse,
@@ -53,6 +62,7 @@ from streamkit.media import (
     WAVStreamingResponse,
     WebMStreamingResponse,
     WebPStreamingResponse,
+    XLSXStreamingResponse,
     XMLStreamingResponse,
 )
 from streamkit.objectstore import ObjectStoreSource
@@ -70,6 +80,7 @@ __all__ = [
     "AACStreamingResponse",
     "AVIFStreamingResponse",
     "ArrowStreamStreamingResponse",
+    "ArrowStreamingResponse",
     "BodyCut",
     "ByteSource",
     "BytesSource",
@@ -102,6 +113,7 @@ __all__ = [
     "OpenStreamInfo",
     "PDFStreamingResponse",
     "PNGStreamingResponse",
+    "ParquetStreamingResponse",
     "PathSource",
     "PlainTextStreamingResponse",
     "ResponseStart",
@@ -112,6 +124,7 @@ __all__ = [
     "Shutdown",
     "SourceError",
     "SourceInfo",
+    "Stream",
     "StreamInfo",
     "StreamKitError",
     "StreamLimit",
@@ -119,10 +132,13 @@ __all__ = [
     "StreamStopped",
     "StreamingResponse",
     "TARStreamingResponse",
+    "ThreadIterator",
     "ThreadTimeout",
     "WAVStreamingResponse",
     "WebMStreamingResponse",
     "WebPStreamingResponse",
+    "WritableFile",
+    "XLSXStreamingResponse",
     "XMLStreamingResponse",
     "ZIPStreamingResponse",
     "ZipMember",

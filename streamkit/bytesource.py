@@ -41,7 +41,7 @@ class Given:
     Raises `TypeError` and `ValueError` for an invalid entity tag, or a naive datetime.
     """
 
-    __slots__ = ("_etag", "_last_modified", "_media_type", "_nothing")
+    __slots__ = ("_etag", "_last_modified", "_media_type", "says_nothing")
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Given:
         last_modified: datetime | Literal[False] | None = None,
         media_type: str | None = None,
     ) -> None:
-        self._nothing = etag is None and last_modified is None and media_type is None
+        self.says_nothing = etag is None and last_modified is None and media_type is None
         self._etag, self._last_modified, self._media_type = etag, last_modified, media_type
-        if self._nothing:
+        if self.says_nothing:
             return
         if etag not in (None, False) and not isinstance(etag, str):
             raise TypeError(f"etag must be a str such as '\"v7\"', False or None, got {etag!r}")
@@ -63,7 +63,7 @@ class Given:
 
     def over(self, info: SourceInfo) -> SourceInfo:
         """`info`, with the given values in place of its own."""
-        if self._nothing:
+        if self.says_nothing:
             return info
         return replace(
             info,

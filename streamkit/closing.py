@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["close_async", "close_sync", "comes_of", "first_of", "name_of"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 # Of generators, async generators and functions.
 _CODES = ("gi_code", "ag_code", "__code__")

@@ -1,4 +1,4 @@
-"""Compression of a body while it is made: gzip, br and zstd, as coders and around an encoder.
+"""Compression of a body while it is made: coders of gzip, br and zstd, and ready-made siblings.
 
 zstd is `compression.zstd` on Python 3.14, `backports.zstd` before; br is the `brotli` package; gzip
 is the standard library's zlib. `pip install streamkit[compress]` brings what is missing.
@@ -15,14 +15,13 @@ from functools import cache, partial
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
-from streamkit.encoders import Encoder
 from streamkit.http.accept_encoding import negotiate
 
 __all__ = [
     "CODINGS",
     "Coder",
-    "CompressedEncoder",
     "Sibling",
+    "Uncoded",
     "available_codings",
     "find_sibling",
     "make_coder",
@@ -36,9 +35,6 @@ CODINGS = ("zstd", "br", "gzip")
 # two to five times the time for a few per cent fewer bytes.
 LEVELS = {"zstd": 3, "br": 4, "gzip": 4}
 _RANGES = {"zstd": range(1, 20), "br": range(12), "gzip": range(1, 10)}
-# Plain bytes gathered before the compressor is called: a call for each item costs more than the
-# item, and one for each 32 KiB is not felt.
-BATCH = 32768
 # A window of 256 KiB. Readers accept 8 MiB (RFC 9659), but each open stream holds its compressor.
 WINDOW_LOG = 18
 # zstd's tables at the default level: 0.3 MiB for a stream and not 0.8, for 1 % more bytes.
@@ -60,6 +56,19 @@ class Coder(Protocol):
     def finish(self) -> bytes:
         """The end of a whole body; without it every reader sees that the body was cut."""
         ...
+
+
+class Uncoded:
+    """In place of a coder, for a client that accepts none."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+    def finish(self) -> bytes:
+        return b""
 
 
 class _GzipCoder:
@@ -157,82 +166,6 @@ def make_coder(coding: str, level: int | None = None) -> Coder:
     if coding == "gzip":
         return _GzipCoder(level)
     return (_BrotliCoder if coding == "br" else _ZstdCoder)(_module(coding), level)
-
-
-class CompressedEncoder:
-    """An encoder that compresses what another one makes.
-
-    `encode` gathers: it gives bytes once 32 KiB have come together, and b"" in between. `flush`
-    gives all that a reader needs for the items so far; call it when no more items are ready, since
-    each flush costs bytes. `finish` ends the body; after an error it isn't called, so that the
-    coding's own end is missing and every reader sees the cut. `keep_alive`, `error` and
-    `between_frames` are there if `encoder` has them, and flush, as all three want to be seen at
-    once.
-
-    Not for two threads at the same time. Where items are encoded on one thread and flushed from
-    another, hold a lock over each call *and* over putting its bytes in the queue: compressed bytes
-    in the wrong order can't be read.
-
-    `level` and what is raised: see `make_coder`.
-
-        encoder = CompressedEncoder(JSONLinesEncoder(), "zstd")
-        body = encoder.encode({"id": 1}) + encoder.flush() + encoder.finish()
-    """
-
-    keep_alive: Callable[[], bytes]
-    error: Callable[[str, str | None], bytes]
-    between_frames: Callable[[], bytes]
-
-    def __init__(self, encoder: Encoder[Any], coding: str, level: int | None = None) -> None:
-        self.coding = coding
-        self._encoder = encoder
-        self._encode = encoder.encode
-        self._coder = make_coder(coding, level)
-        self._pending: list[bytes] = []
-        self._size = 0
-        # Whether the compressor holds bytes that no flush has brought out.
-        self._holds = False
-        for name in ("keep_alive", "error", "between_frames"):
-            inner: Callable[..., bytes] | None = getattr(encoder, name, None)
-            if inner is not None:
-                setattr(self, name, partial(self._at_once, inner))
-
-    def encode(self, item: Any, /) -> bytes:
-        """Add an item; the compressed bytes once enough came together, else b""."""
-        data = self._encode(item)
-        self._pending.append(data)
-        self._size += len(data)
-        return b"" if self._size < BATCH else self._compress()
-
-    def flush(self) -> bytes:
-        """All that a reader still needs for the items so far; b"" if it has it already."""
-        compressed = self._compress()
-        if not self._holds:
-            return compressed
-        self._holds = False
-        return compressed + self._coder.flush()
-
-    def finish(self) -> bytes:
-        """What closes the body, the inner encoder's and the coding's own end."""
-        self._add(self._encoder.finish())
-        return self._compress() + self._coder.finish()
-
-    def _add(self, data: bytes) -> None:
-        self._pending.append(data)
-        self._size += len(data)
-
-    def _compress(self) -> bytes:
-        if not self._size:
-            return b""
-        data = b"".join(self._pending)
-        self._pending.clear()
-        self._size = 0
-        self._holds = True
-        return self._coder.compress(data)
-
-    def _at_once(self, inner: Callable[..., bytes], *args: Any) -> bytes:
-        self._add(inner(*args))
-        return self.flush()
 
 
 class Sibling(NamedTuple):

@@ -23,7 +23,7 @@ from streamkit.watch import Watch
 
 __all__ = ["ContentTask"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 
 class ContentTask:
@@ -61,7 +61,8 @@ class ContentTask:
         self._cancellable = False
         self._opened = self._attended = self._killed = False
         # Whether nothing more is sent of the content, and whether it is closed.
-        self.served = self.closed = False
+        self.served: bool = False
+        self.closed: bool = False
         self._changed: anyio.Event | None = None
         # Cancelled when nothing more is sent.
         self.listening: anyio.CancelScope | None = None

@@ -26,7 +26,7 @@ from streamkit.outcome import Reason, StreamOutcome
 
 __all__ = ["Ending", "failure", "tell_given_up"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 # The contents that were given up, and told of.
 _told: set[str] = set()
@@ -45,7 +45,7 @@ class Ending:
         self._send = send
         self._writer = writer
         # On `time.monotonic()`.
-        self.began = monotonic()
+        self.began: float = monotonic()
         self.reason: Reason | None = None
         self.error: BaseException | None = None
 

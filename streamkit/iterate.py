@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import (
     AsyncGenerator,
@@ -24,6 +23,7 @@ from streamkit.body.pumped import PumpedBody
 from streamkit.body.queue import ThreadSignal
 from streamkit.body.source import WholeSource
 from streamkit.body.threaded import ThreadedBody, WrittenBody
+from streamkit.body.writable import WritableFile
 from streamkit.declare import whole_number
 from streamkit.errors import StreamStopped
 from streamkit.sources import ByteSource
@@ -32,6 +32,7 @@ from streamkit.threads import current_burst, waiting_for_the_loop
 __all__ = [
     "Stream",
     "ThreadIterator",
+    "WritableFile",
     "iterate_from_thread",
     "iterate_in_threadpool",
     "iterate_writes",
@@ -47,17 +48,20 @@ def _weigh(item: Any) -> int:
 
 
 class Stream(AsyncIterator[T], Generic[T]):
-    """An async iterator over content that is driven elsewhere: on threads, or in a task.
+    """What `iterate_in_threadpool` and `iterate_writes` give: an async iterator of items.
 
     It starts with the first item that is asked for, and its holder closes it: `aclose()`
     closes the content, also of a stream that never started. A response or an archive takes it
     over, and it gives nothing any more.
+
+        def orders(cursor: sqlite3.Cursor) -> Stream[tuple[int, str]]:
+            return iterate_in_threadpool(cursor, thread_affine=True)
     """
 
     def __init__(self, opened: Any, coding: Coding) -> None:
         self._opened = opened
         self._coding = coding
-        self.started = False
+        self.started: bool = False
         self._taken_over = self._closed = False
         self._body: ThreadedBody | PumpedBody | None = None
         self._items: AsyncGenerator[T, None] | None = None
@@ -187,7 +191,7 @@ def iterate_in_threadpool(
 
 
 def iterate_writes(
-    write: Callable[[io.RawIOBase], object],
+    write: Callable[[WritableFile], object],
     *,
     max_buffer: int = 65536,
     limiter: anyio.CapacityLimiter | None = None,
@@ -195,15 +199,16 @@ def iterate_writes(
     """Run `write(file)` on a worker thread, and give what it writes as chunks of bytes.
 
     This lets everything that writes to a file stream: `zipfile`, `tarfile`, `csv.writer`,
-    Pillow, pyarrow. The file takes bytes-like objects and `str` (as UTF-8), can't seek, and need
-    not be closed. Its `write` blocks while the client is `max_buffer` bytes behind, so that a
-    slow client holds a thread of `limiter` (by default `stream_limiter()`) as long as it reads.
+    Pillow, pyarrow. The file, a `WritableFile`, takes bytes-like objects and `str` (as UTF-8),
+    can't seek, and need not be closed. Its `write` blocks while the client is `max_buffer` bytes
+    behind, so that a slow client holds a thread of `limiter` (by default `stream_limiter()`) as
+    long as it reads.
 
     When the client leaves, the next `write` raises `StreamStopped`: let it pass. A library may
     wrap it in another error, which is no failure either. Any other exception of `write`
     reaches the code that iterates.
 
-        def save(file):
+        def save(file: WritableFile) -> None:
             with zipfile.ZipFile(file, "w") as archive:
                 archive.writestr("hello.txt", "hello")
         response = ZIPStreamingResponse(iterate_writes(save))
@@ -295,6 +300,9 @@ class ThreadIterator(Iterator[T]):
 
     A stop of the stream whose thread waits here stops the async iterable too, and the wait ends
     with `StreamStopped`.
+
+        def chunks(client: Client) -> ThreadIterator[bytes]:
+            return iterate_from_thread(client.stream())
     """
 
     def __init__(self, content: AsyncIterable[T], coding: Coding) -> None:

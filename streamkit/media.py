@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 from starlette.background import BackgroundTask
 
@@ -25,6 +25,7 @@ __all__ = [
     "AACStreamingResponse",
     "AVIFStreamingResponse",
     "ArrowStreamStreamingResponse",
+    "ArrowStreamingResponse",
     "FLACStreamingResponse",
     "FileStreamingResponse",
     "GIFStreamingResponse",
@@ -38,11 +39,13 @@ __all__ = [
     "OctetStreamStreamingResponse",
     "PDFStreamingResponse",
     "PNGStreamingResponse",
+    "ParquetStreamingResponse",
     "PlainTextStreamingResponse",
     "SVGStreamingResponse",
     "WAVStreamingResponse",
     "WebMStreamingResponse",
     "WebPStreamingResponse",
+    "XLSXStreamingResponse",
     "XMLStreamingResponse",
 ]
 
@@ -167,10 +170,26 @@ class OctetStreamStreamingResponse(StreamingResponse):
     media_type = "application/octet-stream"
 
 
-class ArrowStreamStreamingResponse(StreamingResponse):
+class XLSXStreamingResponse(StreamingResponse):
+    """Streams an Excel workbook, `.xlsx`, as XlsxWriter, openpyxl and pandas write it."""
+
+    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+class ParquetStreamingResponse(StreamingResponse):
+    """Streams a Parquet file, `application/vnd.apache.parquet`."""
+
+    media_type = "application/vnd.apache.parquet"
+
+
+class ArrowStreamingResponse(StreamingResponse):
     """Streams what `pyarrow.ipc.new_stream` writes, `application/vnd.apache.arrow.stream`."""
 
     media_type = "application/vnd.apache.arrow.stream"
+
+
+ArrowStreamStreamingResponse = ArrowStreamingResponse
+"""`ArrowStreamingResponse` by its former name."""
 
 
 def _untyped(options: Any) -> Any:
@@ -202,7 +221,7 @@ class FileStreamingResponse(StreamingResponse):
             return FileStreamingResponse("film.mp4")
     """
 
-    options = FileOptions
+    options: ClassVar[type] = FileOptions
     precompressed: bool
 
     def __init__(
@@ -215,8 +234,8 @@ class FileStreamingResponse(StreamingResponse):
         *,
         filename: str | None = None,
         content_disposition_type: str = "attachment",
-        etag: str | None = None,
-        last_modified: datetime | None = None,
+        etag: str | Literal[False] | None = None,
+        last_modified: datetime | Literal[False] | None = None,
         on_close: OnClose | None = None,
         **limits: Unpack[FileOptions],
     ) -> None:

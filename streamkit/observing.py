@@ -30,7 +30,7 @@ __all__ = [
     "route_of",
 ]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 Waiting = Literal["content", "client", "thread"]
 """What an open response waits for: its next item, the client, or a thread for its content."""
@@ -55,10 +55,10 @@ class StreamInfo:
     __slots__ = ("__weakref__", "_route", "client", "media_type", "method", "scope", "status")
 
     def __init__(self, scope: Scope, media_type: str | None = None) -> None:
-        self.scope = scope
+        self.scope: Scope = scope
         self._route: str | None = ""
         self.method: str = scope.get("method", "GET")
-        self.media_type = media_type
+        self.media_type: str | None = media_type
         self.client: tuple[str, int] | None = scope.get("client")
         self.status: int | None = None
 
@@ -117,9 +117,9 @@ class _Registration:
                     f"{type(observer).__name__}.{name} must be a plain function, got an async "
                     f"one: a response doesn't wait for its observers; start a task in it"
                 )
-        self.started = calls["started"]
-        self.first_byte = calls["first_byte"]
-        self.ended = calls["ended"]
+        self.started: Any | None = calls["started"]
+        self.first_byte: Any | None = calls["first_byte"]
+        self.ended: Any | None = calls["ended"]
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +162,7 @@ class Observation:
     __slots__ = ("_observers", "info")
 
     def __init__(self, info: StreamInfo) -> None:
-        self.info = info
+        self.info: StreamInfo = info
         self._observers = observers
         for each in self._observers:
             if each.started is not None:

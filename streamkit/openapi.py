@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core.core_schema import CoreSchema, chain_schema
 
-__all__ = ["EventSchema", "Responses", "describe"]
+from streamkit.http.mediatypes import is_textual
+
+__all__ = ["EventSchema", "Responses", "describe", "members_of"]
 
 Responses = dict[int | str, dict[str, Any]]
 """Response Objects by status code, as FastAPI's `responses=` takes them."""
 
 _ANY_TYPE = "*/*"
-_TEXTS = ("xml", "json", "jsonl", "json-seq", "javascript")
 _VALIDATORS = {
     "ETag": "Names this version of the content; send it back in If-None-Match or If-Range.",
     "Last-Modified": "When the content was last changed.",
@@ -50,6 +52,15 @@ def describe(media_type: str | None, *, source: bool) -> Responses:
     }
 
 
+def members_of(item: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one that a type is.
+
+    >>> members_of(int | str), members_of(list[int])
+    ((<class 'int'>, <class 'str'>), (list[int],))
+    """
+    return get_args(item) if get_origin(item) in (Union, UnionType) else (item,)
+
+
 def _headers(*told: dict[str, str]) -> dict[str, Any]:
     return {
         name: {"description": text, "schema": {"type": "string"}}
@@ -59,8 +70,7 @@ def _headers(*told: dict[str, str]) -> dict[str, Any]:
 
 
 def _schema(media_type: str | None) -> dict[str, str]:
-    name = media_type or ""
-    if name.startswith("text/") or name.endswith(_TEXTS):
+    if is_textual(media_type):
         return {"type": "string"}
     # OpenAPI 3.1 says it by `contentMediaType`. `format` is of 3.0, and kept in its registry for
     # the many programs that make a blob of nothing else.

@@ -57,7 +57,7 @@ class PythonFile:
         self._file = file
         self._seeks = True
         self.size: int | None = None
-        self.position = 0
+        self.position: int = 0
 
     def measure(self) -> None:
         """Find out where the file stands and how long it is; blocks, on a thread."""

@@ -65,7 +65,8 @@ class RegularFile:
         # True only at the end: until then whoever opened it closes it.
         self._owned = False
         self._fd = fd
-        self.status = status = regular_status(fd, path)
+        status = regular_status(fd, path)
+        self.status: os.stat_result = status
         self.size: int | None = status.st_size
         # What the kernel makes up when it is read takes no room on a disk.
         self.measured = status.st_size > 0 and getattr(status, "st_blocks", 1) > 0

@@ -19,7 +19,7 @@ from streamkit.transfers import transfer_of
 
 __all__ = ["respond"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 
 async def respond(response: Sendable, scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Literal, Unpack
 
 import starlette.responses
 from starlette.background import BackgroundTask
@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from streamkit.body.base import coding_of
-from streamkit.body.of import Opened, close_abandoned, open_content
+from streamkit.body.of import Opened, close_abandoned, open_content, refuse_name
 from streamkit.bytesource import Given
 from streamkit.compress import offered_codings
 from streamkit.declare import bind, check_all, options_of
@@ -35,12 +35,16 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     """Streams any content; replaces Starlette's class of that name by changing one import.
 
     `content` may be a sync or async iterable (a generator, most often), an open file, sync or
-    async, an `os.PathLike`, or whole `str` or bytes. It is owned from here on: it is closed
-    exactly once, before the response returns, whichever way that ends. Items are `str` or
+    async, an `os.PathLike`, whole `str` or bytes, or what another library made: a response of
+    httpx, requests or aiohttp, or a process, by what it writes. It is owned from here on: it is
+    closed exactly once, before the response returns, whichever way that ends. Items are `str` or
     bytes-like. A sync iterable runs on worker threads, in one context.
 
     `filename` sets `Content-Disposition` (RFC 6266); `content_disposition_type` is "attachment"
-    by default, or "inline". `on_close` is called once, after the content was closed, with a
+    by default, or "inline". `etag` (with its quotes) and `last_modified` (an aware datetime) are
+    validators: they go before those of a source, and False sends none; a stream has those that
+    are given. A request that knows them gets a 304, or a 412, for which the content is closed
+    without being run. `on_close` is called once, after the content was closed, with a
     `StreamOutcome`; it may be async, and a method of a subclass.
 
     Class attributes, each a keyword argument as well:
@@ -72,7 +76,8 @@ class StreamingResponse(starlette.responses.StreamingResponse):
 
     An exception before the first chunk reaches the app's exception handlers; a later one cuts the
     connection, so that no client takes a part for the whole. Raises `TypeError` for content it
-    can't stream, `ValueError` for limits and file names that make no sense, at construction.
+    can't stream, such as a whole `str` for a type that isn't text, and `ValueError` for limits and
+    file names that make no sense, at construction.
 
         @app.get("/report")
         def report():
@@ -96,8 +101,9 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     compress: bool | str | Sequence[str]
     thread_affine: bool
     error_frames: bool
-    error_detail: Callable[[Exception], str | None] | None
-    on_close: OnClose | None = None
+    # Functions, or methods of a subclass: no type says both to all checkers.
+    error_detail: Any
+    on_close: Any = None
     options: ClassVar[type] = ResponseOptions
     _ends_on_shutdown = False
     _precompressed = False
@@ -112,8 +118,8 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         *,
         filename: str | None = None,
         content_disposition_type: str = "attachment",
-        etag: str | None = None,
-        last_modified: datetime | None = None,
+        etag: str | Literal[False] | None = None,
+        last_modified: datetime | Literal[False] | None = None,
         on_close: OnClose | None = None,
         **limits: Unpack[ResponseOptions],
     ) -> None:
@@ -127,6 +133,8 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             self.status_code = status_code
             self.background = background
             self.init_headers(headers)
+            if isinstance(self._encoder, TextEncoder):
+                refuse_name(content, self.headers.get("content-type"), type(self).__name__)
             if filename is not None:
                 disposition = content_disposition(filename, content_disposition_type)
                 self.headers.setdefault("content-disposition", disposition)
@@ -171,6 +179,11 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             @app.get("/film", response_class=Film, responses=Film.openapi(source=True))
         """
         return describe(media_type or cls.media_type, source=source)
+
+    @classmethod
+    def _with_items(cls, item: Any) -> type[StreamingResponse]:
+        """The class that tells of items of a type; a format whose items have one overrides it."""
+        return cls
 
     def option(self, name: str) -> Any:
         """An option that is a function, ready to be called; on a class it may be a method."""

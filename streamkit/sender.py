@@ -11,13 +11,13 @@ import anyio
 from streamkit import loop
 from streamkit.asgi.writer import State, Writer
 from streamkit.body.base import Body
-from streamkit.compress import Coder
+from streamkit.body.compressed import CompressedBody
 from streamkit.encoders.relay import Partial
 from streamkit.observing import Observation
 
 __all__ = ["Frames", "Sender"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Sender:
         "_aside_task",
         "_is_plain",
         "_last_type",
-        "coder",
+        "compressed",
         "first_chunk_at",
         "frames",
         "items",
@@ -54,21 +54,21 @@ class Sender:
     )
 
     def __init__(self, writer: Writer, frames: Frames) -> None:
-        self.writer = writer
-        self.frames = frames
-        # Compresses what is sent, and is flushed when nothing more is ready.
-        self.coder: Coder | None = None
+        self.writer: Writer = writer
+        self.frames: Frames = frames
+        # The body, if it compresses what it gives; frames then go through it too.
+        self.compressed: CompressedBody | None = None
         self.observation: Observation | None = None
-        self.items = 0
+        self.items: int = 0
         # On the loop's clock. An item is there when it was sent: the content did not run before.
         self.first_chunk_at: float | None = None
         self.last_item: float | None = None
         # Whether the body is waited for, and nothing is being sent.
-        self.waits = False
+        self.waits: bool = False
         # Set when the response ends otherwise: what is ready is not sent any more.
-        self.stopped = False
+        self.stopped: bool = False
         # Set to end after what is ready now, with the farewell.
-        self.shuts_down = False
+        self.shuts_down: bool = False
         # Set while something is sent between two items.
         self._aside: anyio.Event | None = None
         self._aside_task: loop.Task | None = None
@@ -113,24 +113,26 @@ class Sender:
             raise error
         if chunks:
             self._last_type = type(chunks[-1])
-        await self._write(chunks, last=finished and error is None)
+        await writer.write(chunks, last=finished and error is None)
         if chunks:
-            self.items += len(chunks)
+            compressed = self.compressed
+            self.items = self.items + len(chunks) if compressed is None else compressed.items
             self.last_item = writer.last_sent
             if is_first and self.observation is not None:
                 self.observation.info.status = writer.status
                 self.observation.first_byte()
         if error is not None and not writer.complete:
             raise error
-        self._is_plain = self.coder is None and not (
+        self._is_plain = self.compressed is None and not (
             writer.head_only or self.stopped or self.shuts_down
         )
 
-    async def _write(self, chunks: list[bytes], *, last: bool = False) -> None:
-        """Send chunks, compressed if they are to be."""
-        if (coder := self.coder) is not None and (chunks or last):
-            data = coder.compress(b"".join(chunks)) + (coder.finish() if last else coder.flush())
-            chunks = [data] if data else []
+    async def _write_frame(self, frame: bytes, *, last: bool = False) -> None:
+        """Send what stands between two items, compressed if they are."""
+        if self.compressed is not None:
+            chunks = self.compressed.frame(frame, last=last)
+        else:
+            chunks = [frame] if frame else []
         await self.writer.write(chunks, last=last)
 
     @property
@@ -147,7 +149,7 @@ class Sender:
         make = self.frames.error
         try:
             if make is not None and self.can_tell_errors and (frame := make(error)):
-                await self._write([frame])
+                await self._write_frame(frame)
         except (Exception, anyio.get_cancelled_exc_class()):
             logger.debug("the frame of an error was not sent", exc_info=True)
 
@@ -164,13 +166,13 @@ class Sender:
     async def start_late(self) -> None:
         """Start the response though nothing is ready."""
         opening = self.frames.opening
-        await self._write([opening()] if opening is not None else [])
+        await self._write_frame(b"" if opening is None else opening())
 
     async def say_farewell(self) -> None:
         """End the body here, between two frames of its format."""
         self.stop()
         farewell = self.frames.farewell
-        await self._write([farewell()] if farewell is not None else [], last=True)
+        await self._write_frame(b"" if farewell is None else farewell(), last=True)
 
     @property
     def can_keep_alive(self) -> bool:
@@ -180,7 +182,7 @@ class Sender:
     async def keep_alive(self) -> None:
         """Send what says that the stream still lives."""
         assert self.frames.keep_alive is not None
-        await self._write([self.frames.keep_alive()])
+        await self._write_frame(self.frames.keep_alive())
 
     @property
     def is_between_frames(self) -> bool:

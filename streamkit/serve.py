@@ -48,8 +48,8 @@ class Transfer:
     ) -> None:
         self.scope = scope
         self.writer = writer
-        self.ending = Ending(scope, send, writer)
-        self.sender = Sender(writer, frames)
+        self.ending: Ending = Ending(scope, send, writer)
+        self.sender: Sender = Sender(writer, frames)
         self._watch = Watch(self, self.ending, self.sender, limits)
         late = limits.first_chunk_timeout == 0
         self._task = ContentTask(

@@ -21,7 +21,7 @@ from streamkit.asgi.listeners import Address, Listeners, address_of
 
 __all__ = ["OpenStream", "Shutdown", "forget", "graceful_shutdown", "register"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
@@ -55,7 +55,7 @@ class Shutdown:
 
     def __init__(self, grace: float) -> None:
         self._loop = anyio.lowlevel.current_token()
-        self.requested = False
+        self.requested: bool = False
         self._grace = grace
         self._streams: set[OpenStream] = set()
         self._listeners: dict[Address, Listeners] = {}

@@ -47,7 +47,7 @@ class PathSource(ByteSource):
         media_type: str | None = None,
     ) -> None:
         # Resolve now: the working directory may change, and pathsend needs an absolute path.
-        self.path = os.path.abspath(os.fsdecode(path))
+        self.path: str = os.path.abspath(os.fsdecode(path))
         if "\0" in self.path:
             # C would take what stands before it for the path.
             raise ValueError(f"a path holds no NUL character, got {path!r}")

@@ -32,8 +32,8 @@ class ResponseStart:
             isinstance(status_code, bool) or not isinstance(status_code, int)
         ):
             raise TypeError(f"status_code must be a number, got {status_code!r}")
-        self.status_code = status_code
-        self.headers = dict(headers or {})
+        self.status_code: int | None = status_code
+        self.headers: dict[str, str] = dict(headers or {})
 
     def __repr__(self) -> str:
         return f"ResponseStart({self.status_code!r}, {self.headers!r})"

@@ -35,7 +35,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 THREADS = 256
 # Seconds a thread waits for the loop until it gives its token back: a hop takes less.
@@ -136,9 +136,9 @@ class Burst:
         self._is_alive = is_alive
         # What the thread waits for on the loop, which a stop of the stream has to reach.
         self.waits_for: Stoppable | None = None
-        self.stopped = False
+        self.stopped: bool = False
         # Whether a wait for room gives the token back too: a thread reads what this one writes.
-        self.feeds_a_thread = feeds_a_thread.get()
+        self.feeds_a_thread: bool = feeds_a_thread.get()
         # What was opened on the thread and is closed with the content at the latest.
         self.bridges: list[Any] = []
 

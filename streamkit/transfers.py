@@ -12,15 +12,16 @@ from starlette.types import Scope, Send
 from streamkit.asgi.pace import paced
 from streamkit.asgi.writer import Writer
 from streamkit.body.base import Body, Coding, coding_of
+from streamkit.body.compressed import CompressedBody, compressed
 from streamkit.body.of import body_of
 from streamkit.body.source import PlanContent
 from streamkit.body.threaded import ThreadedBody
-from streamkit.compress import find_sibling, make_coder
+from streamkit.compress import Coder, Uncoded, find_sibling, make_coder
 from streamkit.encoders.text import TextEncoder
-from streamkit.http.accept_encoding import add_vary, code_headers
+from streamkit.http.accept_encoding import CodedHeaders, add_vary, code_headers
 from streamkit.sender import Frames
 from streamkit.serve import Transfer
-from streamkit.sources import ByteSource, PathSource
+from streamkit.sources import ByteSource, PathSource, SourceInfo
 from streamkit.start import ResponseStart, merge_headers
 from streamkit.threads import run_in_stream_thread
 from streamkit.watch import Limits
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["transfer_of"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 Headers = list[tuple[bytes, bytes]]
 
 # Statuses without content (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
 WITHOUT_CONTENT = frozenset((204, 205, 304))
+_VALIDATORS = frozenset((b"etag", b"last-modified"))
 
 
 def transfer_of(
@@ -60,16 +62,19 @@ def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer
     limits.keep_alive = response.keep_alive
     coding.on_start = partial(_begin, writer)
 
+    if response._codings:
+        body = compressed(body, partial(_coder, response, scope, writer))
+
     async def open_body() -> Body | None:
+        if _is_known_version(response, scope, writer):
+            await writer.end_empty()
+            return None
         if (start := await _open_content(response)) is not None:
             _begin(writer, start)
         if writer.status in WITHOUT_CONTENT or writer.status < 200:
-            writer.head_only = True
             writer.headers = _without_length(writer.headers, writer.status)
-            await writer.write([], last=True)
+            await writer.end_empty()
             return None
-        if response._codings:
-            _compress(response, scope, transfer)
         return body
 
     owned = [body, *response._displaced]
@@ -77,6 +82,8 @@ def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer
     transfer = Transfer(
         scope, send, writer, coding, limits, frames, response._opened, open_body, owned
     )
+    if isinstance(body, CompressedBody):
+        transfer.sender.compressed = body
     _set_rates(response, transfer)
     return transfer
 
@@ -103,18 +110,38 @@ def _set_rates(response: Sendable, transfer: Transfer) -> None:
         )
 
 
-def _compress(response: Sendable, scope: Scope, transfer: Transfer) -> None:
+def _is_known_version(response: Sendable, scope: Scope, writer: Writer) -> bool:
+    """Whether the request's conditions end the response here (RFC 9110 §13); else its headers
+    get the validators that were given."""
+    own = writer.headers
+    if response._given.says_nothing and _VALIDATORS.isdisjoint(name.lower() for name, _ in own):
+        return False
+    info = SourceInfo(None)
+    whole = plan_for(response, {**scope, "headers": ()}, info, own).merge(own)
+    # The client knows the tag of what it got, which is that of the coded bytes.
+    coded = _code_headers(response, scope, whole, response.status_code).headers
+    decided = plan_for(response, scope, info, coded)
+    writer.headers = whole
+    if decided.status == response.status_code:
+        return False
+    writer.status, writer.headers = decided.status, decided.merge(coded)
+    return True
+
+
+def _coder(response: Sendable, scope: Scope, writer: Writer) -> Coder:
     """Choose a coding for the request, and say so in the headers."""
-    writer = transfer.writer
-    coding, writer.headers = code_headers(
+    coding, writer.headers = _code_headers(response, scope, writer.headers, writer.status)
+    return Uncoded() if coding is None else make_coder(coding)
+
+
+def _code_headers(response: Sendable, scope: Scope, own: Headers, status: int) -> CodedHeaders:
+    return code_headers(
         scope.get("headers", ()),
-        writer.headers,
+        own,
         response._codings,
-        status=writer.status,
+        status=status,
         media_type=response.media_type,
     )
-    if coding is not None:
-        transfer.sender.coder = make_coder(coding)
 
 
 def _body_and_coding(response: Sendable) -> tuple[Body, Coding]:

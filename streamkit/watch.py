@@ -87,7 +87,8 @@ class Watch:
         self._limits = limits
         self._clock = sender.writer.clock
         self._timer: loop.Timer | None = None
-        self.began = self._opened = self._clock()
+        self.began: float = self._clock()
+        self._opened = self.began
         # Seconds for the content's cleanup.
         self.allowed = limits.cleanup_timeout
         self._closing_since: float | None = None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WholeTransfer", "path_to_send", "plan_for", "ready_chunks"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -107,9 +107,9 @@ class WholeTransfer:
         owned: Sequence[Any],
         cleanup_timeout: float | None,
     ) -> None:
-        self.scope = scope
-        self.writer = writer
-        self.ending = Ending(scope, send, writer)
+        self.scope: Scope = scope
+        self.writer: Writer = writer
+        self.ending: Ending = Ending(scope, send, writer)
         self._observation: Observation | None = None
         self._chunks = chunks
         self._owned = owned

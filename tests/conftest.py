@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from tests.blocking import raise_for_blocking_calls
 from tests.documentation import FILM, PDF
 from tests.versions import STARLETTE
 
@@ -52,3 +54,11 @@ def sample_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for connection in (reports, shop):
         connection.close()
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def blocking_calls_raise() -> Iterator[None]:
+    """Catches what blocks asyncio's loop, in the tests of one file."""
+    pytest.importorskip("blockbuster")
+    with raise_for_blocking_calls():
+        yield

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 ROOT = Path(__file__).parents[1]
 # Generous, for a slow machine: nothing here waits that long unless it fails.
@@ -119,13 +119,16 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     output: IO[bytes]
+    # Makes a connection: of HTTP/1.1, or what looks like it.
+    client: Callable[..., Any] = Connection
 
-    def connect(self, path: str, method: str = "GET") -> Connection:
-        return Connection(self.port, path, method)
+    def connect(self, path: str, method: str = "GET", **options: Any) -> Any:
+        return self.client(self.port, path, method, **options)
 
     def fetch(self, path: str, method: str = "GET") -> Reply:
         with self.connect(path, method) as connection:
-            return connection.read()
+            reply: Reply = connection.read()
+            return reply
 
     def log(self, start: int = 0) -> str:
         """What was logged, from byte `start` on."""

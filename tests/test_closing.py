@@ -24,7 +24,7 @@ from streamkit import SendTimeout, StreamingResponse, iterate_in_threadpool, ite
 from streamkit.sources import ByteSource, SourceInfo
 from streamkit.testing import StreamClient, fetch, stream
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blocking_calls_raise")]
 
 VERSIONS = ("2.1", "2.3", "2.4")
 ITEM = b"x" * 1000

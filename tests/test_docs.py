@@ -86,6 +86,7 @@ def test_the_reference_has_every_public_name_once() -> None:
     names += [f"streamkit.testing.{name}" for name in streamkit.testing.__all__]
     names += [f"streamkit.live.{name}" for name in streamkit.live.__all__]
     names += [
+        "streamkit.fastapi.StreamRoute",
         "streamkit.observers.opentelemetry.OpenTelemetryObserver",
         "streamkit.observers.prometheus.PrometheusObserver",
     ]

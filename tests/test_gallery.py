@@ -277,6 +277,7 @@ def test_the_record_shows_streams_of_other_clients(tabs: Tabs, served: Server) -
         client.receive_until(b"Live routes")
         tab.wait_for_function("document.getElementById('open-files').textContent === '1'")
         assert "/slow-file" in tab.inner_text("#ended li")
+        assert tab.inner_text("#waiting") == "waiting: 1 for content"
     wait_for_counts(tab, 0, 0)
     assert re.match(r"\d+ /slow-file disconnect after ", tab.inner_text("#ended li"))
 
@@ -357,6 +358,12 @@ def find_faults(tab: Any, tag: str | None = None) -> list[tuple[str, str]]:
         for node in fault["nodes"]
         if fault["impact"] in ("serious", "critical")
     ]
+
+
+def test_no_picture_looks_broken_before_it_plays(tabs: Tabs) -> None:
+    tab = tabs.open(viewport={"width": 390, "height": 844})
+    widths = tab.locator("img").evaluate_all("images => images.map(each => each.naturalWidth)")
+    assert widths == [320, 320]
 
 
 def test_streams_of_a_closed_tab_are_closed(tabs: Tabs, served: Server) -> None:

@@ -17,6 +17,8 @@ from streamkit import (
 )
 from streamkit.testing import fetch
 
+pytestmark = pytest.mark.usefixtures("blocking_calls_raise")
+
 # What each class sends as Content-Type.
 TYPES = {
     "PNG": "image/png",
@@ -41,7 +43,10 @@ TYPES = {
     "HTML": "text/html; charset=utf-8",
     "PlainText": "text/plain; charset=utf-8",
     "OctetStream": "application/octet-stream",
+    "Arrow": "application/vnd.apache.arrow.stream",
     "ArrowStream": "application/vnd.apache.arrow.stream",
+    "Parquet": "application/vnd.apache.parquet",
+    "XLSX": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "CSV": "text/csv; charset=utf-8",
     "JSONLines": "application/jsonl",
     "JSONArray": "application/json",
@@ -158,7 +163,7 @@ class TestSubclass:
         outcomes: list[StreamOutcome] = []
 
         class Telling(PNGStreamingResponse):
-            async def on_close(self, outcome: StreamOutcome) -> None:  # type: ignore[override]
+            async def on_close(self, outcome: StreamOutcome) -> None:
                 assert isinstance(self, Telling)
                 outcomes.append(outcome)
 
@@ -205,6 +210,40 @@ async def test_bytes_pass_unchanged(name: str, flavour: str) -> None:
     response = await fetch(class_of(name)(contents[flavour]()))
     assert (response.status, response.complete) == (200, True)
     assert response.body == body
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("MP4", {}),
+        ("PNG", {}),
+        ("OctetStream", {}),
+        ("XLSX", {}),
+        ("ZIP", {}),
+        ("TAR", {}),
+        ("", {"media_type": "video/mp4"}),
+        ("PlainText", {"headers": {"content-type": "video/mp4"}}),
+    ],
+)
+def test_the_name_of_a_file_is_not_sent_as_its_bytes(name: str, options: Any) -> None:
+    with pytest.raises(TypeError, match=r"'film\.mp4'; .* pass a Path, or use FileStreaming"):
+        class_of(name)("film.mp4", **options)
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        None,
+        "text/plain",
+        "Text/Plain; charset=utf-8",
+        "image/svg+xml",
+        "application/vnd.apple.mpegurl",
+        "application/x-own; charset=utf-8",
+    ],
+)
+@pytest.mark.anyio
+async def test_a_str_is_the_whole_of_a_text(media_type: str | None) -> None:
+    assert (await fetch(StreamingResponse("Öl", media_type=media_type))).body == "Öl".encode()
 
 
 class TestFileStreamingResponse:

@@ -486,11 +486,17 @@ def test_every_boundary_is_another(connection: HTTPConnection) -> None:
     assert len(kinds) == 3
 
 
-@pytest.fixture(scope="module")
-def sending_server() -> Iterator[Server]:
+SENDING = {
+    "granian": ["--interface=asgi", "--port={port}", "--no-ws", "--log-level=warning"],
+    "anycorn": ["--bind=127.0.0.1:{port}", "--log-level=warning"],
+}
+
+
+@pytest.fixture(scope="module", params=SENDING)
+def sending_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server that offers to send files by their paths."""
-    pytest.importorskip("granian", reason="granian is not installed")
-    command = ["granian", "--interface=asgi", "--port={port}", "--no-ws", "--log-level=warning"]
+    pytest.importorskip(request.param, reason=f"{request.param} is not installed")
+    command = [request.param, *SENDING[request.param]]
     with serving([*command, "tests.test_ranges_on_a_server:app"]) as server:
         yield server
 

@@ -1,33 +1,50 @@
-"""The package as a stranger's type checker sees it: read by mypy and pyright, run by no one."""
+"""The package as a stranger's type checker sees it: mypy, pyright and pyrefly read this file.
+
+It is never run.
+"""
 
 from __future__ import annotations
 
+import csv
 import io
 import sqlite3
+import tarfile
 import zipfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Literal, assert_type
+from typing import IO, Any, BinaryIO, Literal, assert_type
 
 import anyio
-from fastapi import FastAPI
+import openpyxl
+import pandas
+import PIL.Image
+from fastapi import APIRouter, FastAPI
+from matplotlib.figure import Figure
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.responses import StreamingResponse as StarletteResponse
 
 from streamkit import (
+    CSVStreamingResponse,
     Encoder,
     FileStreamingResponse,
+    JSONArrayStreamingResponse,
     JSONLinesStreamingResponse,
+    MultipartStreamingResponse,
     PlainTextStreamingResponse,
     PNGStreamingResponse,
     SendTimeout,
     ServerSentEvent,
     SSEStreamingResponse,
+    Stream,
     StreamingResponse,
     StreamKitError,
+    StreamLimit,
     StreamOutcome,
+    ThreadIterator,
+    WritableFile,
     ZIPStreamingResponse,
     async_file_chunks,
     file_chunks,
@@ -38,6 +55,7 @@ from streamkit import (
     split_lines,
     stream_limiter,
 )
+from streamkit.fastapi import StreamRoute
 from streamkit.testing import (
     Chunk,
     FetchedResponse,
@@ -96,6 +114,14 @@ def report() -> StreamingResponse:
 @app.get("/events", response_class=SSEStreamingResponse)
 async def events() -> AsyncIterator[ServerSentEvent]:
     yield ServerSentEvent({"n": 1}, event="tick", id="1", retry=1000, comment="a tick")
+
+
+router = APIRouter(route_class=StreamRoute)
+app.include_router(router)
+
+
+class SourceRoute(StreamRoute):
+    serves_source = True
 
 
 # responses
@@ -177,6 +203,114 @@ class TunedShoutResponse(ShoutResponse):
     send_timeout = 20
 
 
+class MadeShoutResponse(StreamingResponse):
+    def make_encoder(self) -> Encoder[Any]:
+        return Shout()
+
+
+class GivenShoutResponse(StreamingResponse):
+    encoder = partial(Shout)
+
+
+# options that are functions: methods of a subclass, functions, static methods
+
+
+class Noted(StreamingResponse):
+    def on_close(self, outcome: StreamOutcome) -> None:
+        print(self.status_code, outcome.reason)
+
+
+class NotedLater(StreamingResponse):
+    async def on_close(self, outcome: StreamOutcome) -> None:
+        print(self.status_code, outcome.reason)
+
+
+class NotedByFunction(StreamingResponse):
+    on_close = note_later
+
+
+class NotedByStatic(StreamingResponse):
+    on_close = staticmethod(note)
+
+
+class AnyRows(JSONLinesStreamingResponse):
+    keep_alive = 5
+
+    default = str
+
+    def error_item(self, error: Exception) -> dict[str, str]:
+        return {"error": str(error)}
+
+
+class Defaulted(JSONArrayStreamingResponse[object]):
+    def default(self, value: object) -> str:
+        return f"{self.status_code}: {value}"
+
+
+class Compact(JSONArrayStreamingResponse):
+    nan = "null"
+
+    @staticmethod
+    def dumps(item: object) -> bytes:
+        return repr(item).encode()
+
+
+# options that are values
+
+
+class Told(SSEStreamingResponse):
+    keep_alive = None
+    first_chunk_timeout = None
+    farewell = ServerSentEvent(event="bye")
+    keep_alive_item = "still here"
+    limit = StreamLimit(total=100)
+
+    def error_detail(self, error: Exception) -> str | None:
+        return str(error)
+
+
+class Table(CSVStreamingResponse):
+    columns = ["a", "b"]  # noqa: RUF012
+    missing = ""
+    extra = "ignore"
+    excel = True
+    dialect = {"delimiter": ";"}  # noqa: RUF012
+    compress = True
+    deadline = 60
+    min_rate = 1000
+    item_timeout = 30
+
+
+class Camera(MultipartStreamingResponse):
+    part_media_type = "image/jpeg"
+    part_length = True
+
+
+class Film(FileStreamingResponse):
+    media_type = "video/mp4"
+    precompressed = True
+    max_rate = 1e6
+    compress = ("zstd", "br")
+    cleanup_timeout = None
+
+
+class Archive(ZIPStreamingResponse):
+    names = "posix"
+    duplicates = "rename"
+    compress_level = 9
+
+
+def contents() -> list[StreamingResponse]:
+    return [
+        StreamingResponse(open("film.mp4", "rb")),
+        PlainTextStreamingResponse(open("a.txt")),
+        AnyRows([{"id": 1}], default=repr, keep_alive=None),
+        Table(({"a": 1} for _ in range(3)), columns=("a",), dialect={"delimiter": "\t"}),
+        Told(events(), farewell="bye", keep_alive_item=lambda: ServerSentEvent(comment="here")),
+        Archive([], compress_level=1),
+    ]
+
+
 # adapters
 
 
@@ -210,14 +344,53 @@ async def bridge(cursor: sqlite3.Cursor) -> None:
         assert_type(chunk, bytes)
     stream_limiter().total_tokens = 64
     ZIPStreamingResponse(iterate_writes(save), filename="all.zip")
+    threads: Stream[int] = iterate_in_threadpool(range(3))
+    await threads.aclose()
 
 
-def save(file: io.RawIOBase) -> None:
+def save(file: WritableFile) -> None:
+    """All that the documentation writes with."""
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("hello.txt", "hello")
+    with tarfile.open(fileobj=file, mode="w|") as tar:
+        tar.add("film.mp4")
+    with io.TextIOWrapper(file, "latin-1") as text:
+        text.write("a")
+    csv.writer(file).writerow(["a", 1])
+    PIL.Image.new("RGB", (1, 1)).save(file, "PNG")
+    Figure().savefig(file, format="svg")
+    frame = pandas.DataFrame()
+    frame.to_csv(file)
+    frame.to_parquet(file)
+    frame.to_excel(file)
+    openpyxl.Workbook().save(file)
+
+
+def save_io(file: IO[bytes]) -> None:
+    file.write(b"")
+
+
+def save_binary(file: BinaryIO) -> None:
+    file.write(b"")
+
+
+def save_raw(file: io.RawIOBase) -> None:
+    file.write(b"")
+
+
+def written() -> list[Stream[bytes]]:
+    return [
+        iterate_writes(save_io),
+        iterate_writes(save_binary),
+        iterate_writes(save_raw),
+        iterate_writes(pandas.DataFrame().to_csv),
+        iterate_writes(lambda file: file.write("text")),
+        iterate_writes(lambda file: print("text", file=file)),
+    ]
 
 
 def on_a_thread() -> None:
+    received: ThreadIterator[bytes]
     with iterate_from_thread(chunks()) as received:
         for chunk in received:
             assert_type(chunk, bytes)

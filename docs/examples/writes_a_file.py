@@ -8,21 +8,15 @@ from fastapi import FastAPI
 from PIL import Image, ImageDraw
 
 from streamkit import (
+    ParquetStreamingResponse,
     PDFStreamingResponse,
     PNGStreamingResponse,
     StreamingResponse,
+    XLSXStreamingResponse,
     iterate_writes,
 )
 
 app = FastAPI()
-
-
-class XLSX(StreamingResponse):
-    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-
-
-class Parquet(StreamingResponse):
-    media_type = "application/vnd.apache.parquet"
 
 
 def sales(month: int) -> pandas.DataFrame:
@@ -37,7 +31,7 @@ def as_excel():
             for month in range(1, 13):
                 sales(month).to_excel(workbook, sheet_name=f"2026-{month:02}", index=False)
 
-    return XLSX(iterate_writes(write), filename="sales.xlsx")
+    return XLSXStreamingResponse(iterate_writes(write), filename="sales.xlsx")
 
 
 @app.get("/sales.parquet")
@@ -48,7 +42,7 @@ def as_parquet():
             for month in range(1, 13):
                 writer.write_table(pyarrow.Table.from_pandas(sales(month), schema))
 
-    return Parquet(iterate_writes(write), filename="sales.parquet")
+    return ParquetStreamingResponse(iterate_writes(write), filename="sales.parquet")
 
 
 @app.get("/sales.csv")

@@ -29,12 +29,25 @@ from streamkit.archives.feed import archive_of
 from streamkit.archives.member import Member, ZipMember
 from streamkit.archives.names import Duplicates, NameChecker, Names
 from streamkit.archives.ranges import ArchiveSource
-from streamkit.archives.writers import TarWriter, Writer, ZipWriter, check_level
+from streamkit.archives.writers import TarWriter, Writer, ZipWriter
 from streamkit.body.of import close_abandoned
 from streamkit.declare import Option, one_of
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
 __all__ = ["Member", "TARStreamingResponse", "ZIPStreamingResponse", "ZipMember"]
+
+
+def deflate_level(name: str, level: object) -> None:
+    """zlib's level, 1 to 9."""
+    if not isinstance(level, int) or isinstance(level, bool):
+        raise TypeError(
+            f"{name} must be an int from 1 to 9, got {type(level).__name__}: {level!r:.60}"
+        )
+    if not 1 <= level <= 9:
+        raise ValueError(
+            f"{name} must be 1 (fast) to 9 (small), got {level!r}; a member that is not to be "
+            f"compressed says so: ZipMember(..., compress=False)"
+        )
 
 
 class ArchiveOptions(ResponseOptions, total=False):
@@ -63,7 +76,7 @@ class ZIPOptions(ArchiveOptions, total=False):
 
     compress_level: Annotated[
         int,
-        Option(4, check_level, text="zlib's level, from 1 (fast) to 9 (small)."),
+        Option(4, deflate_level, text="zlib's level, from 1 (fast) to 9 (small)."),
     ]
 
 

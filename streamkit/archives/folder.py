@@ -68,7 +68,7 @@ class Folder:
         if symlinks not in ("keep", "inside", "skip"):
             raise ValueError(f"symlinks must be 'keep', 'inside' or 'skip', got {symlinks!r}")
         # Resolve now: the working directory may change before the folder is listed.
-        self.path = os.path.abspath(os.fsdecode(path))
+        self.path: str = os.path.abspath(os.fsdecode(path))
         self._symlinks = symlinks
 
     def __iter__(self) -> Iterator[Entry]:

@@ -96,7 +96,7 @@ class Slot:
     modified: float | None = None
 
     def __init__(self, member: Measured, start: int = 0, end: int = 0, crc32: int = 0) -> None:
-        self.size = member.size
+        self.size: int | None = member.size
         self.crc32 = crc32
         self._member = member
         self._start = start

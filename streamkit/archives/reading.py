@@ -104,7 +104,7 @@ class PathReader:
 
     def __init__(self, file: RegularFile) -> None:
         self._file = file
-        self.size = file.size
+        self.size: int | None = file.size
         self.modified: float | None = file.status.st_mtime
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from typing import Protocol
 from streamkit.archives.member import ZipMember
 from streamkit.archives.reading import CHUNK, FileReader, Reader, Tasks
 
-__all__ = ["Hole", "TarWriter", "Writer", "ZipWriter", "check_level"]
+__all__ = ["Hole", "TarWriter", "Writer", "ZipWriter"]
 
 # Bytes of a spooled content that stay in memory.
 SPOOLED = 1 << 20
@@ -97,19 +97,6 @@ def _changed(member: ZipMember) -> RuntimeError:
     return RuntimeError(
         f"the content of {member.name!r} changed while it was read; give the archive a copy"
     )
-
-
-def check_level(name: str, level: object) -> None:
-    """zlib's level, 1 to 9."""
-    if not isinstance(level, int) or isinstance(level, bool):
-        raise TypeError(
-            f"{name} must be an int from 1 to 9, got {type(level).__name__}: {level!r:.60}"
-        )
-    if not 1 <= level <= 9:
-        raise ValueError(
-            f"{name} must be 1 (fast) to 9 (small), got {level!r}; a member that is not to be "
-            f"compressed says so: ZipMember(..., compress=False)"
-        )
 
 
 class ZipWriter:

@@ -17,7 +17,7 @@ from streamkit import loop
 
 __all__ = ["Inbox", "UnsharedBody", "inbox_of", "request_chunks", "share_body"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 KEY = "streamkit.inbox"
 DISCONNECT: Message = {"type": "http.disconnect"}
@@ -56,10 +56,10 @@ class Inbox:
         self._pulling = False
         self._changed: anyio.Event | None = None
         self._has_dropped = False
-        self.has_reader = False
-        self.may_have_reader = False
+        self.has_reader: bool = False
+        self.may_have_reader: bool = False
         self.is_contested = False
-        self.disconnected = False
+        self.disconnected: bool = False
 
     async def receive(self) -> Message:
         """The next message of the body, or the disconnect; for the one who reads the body."""

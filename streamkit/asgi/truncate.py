@@ -26,7 +26,7 @@ from streamkit.shutdown import forget, register
 
 __all__ = ["Honest", "Truncated", "truncate"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 KEY = "streamkit.verdict"
 # Seconds that the invalid messages may wait for a client until its connection is dropped.

@@ -46,14 +46,14 @@ class Writer:
         self.status = status
         self.headers = headers
         # Set to send the head alone: for HEAD, and for a status that has no content.
-        self.head_only = scope.get("method") == "HEAD"
-        self.state = State.NEW
-        self.bytes_sent = 0
+        self.head_only: bool = scope.get("method") == "HEAD"
+        self.state: State = State.NEW
+        self.bytes_sent: int = 0
         # Takes the first step of a `send`: the rest to wait for, or None if there is none. A body
         # protects it from its content's cancellations.
         self.shield: Callable[[Any], Any] | None = None
         # On the loop's clock: when the send that is under way began, and when the last came back.
-        self.clock = loop.clock()
+        self.clock: Callable[[], float] = loop.clock()
         self.sending_since: float | None = None
         self.last_sent: float | None = None
 

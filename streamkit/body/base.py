@@ -62,6 +62,8 @@ class Coding:
     quick: Callable[[Any], Any] = _identity
     # Takes the `ResponseStart` that may be the very first item.
     on_start: Callable[[Any], None] | None = None
+    # Makes a thread's queue, where that is not the plain one.
+    make_queue: Callable[..., Any] | None = None
 
 
 def encode_first(coding: Coding, item: Any) -> Any:
@@ -157,8 +159,9 @@ class Pace:
 
     def begin(self) -> None:
         """The other side had its turn: the next item begins a slice."""
-        self.allowed = 1
-        self._checked = self.until = 0.0
+        self.allowed: int = 1
+        self.until: float = 0.0
+        self._checked = 0.0
 
     def start(self) -> None:
         """The slice begins now, so that the next item's own time counts."""

@@ -19,7 +19,7 @@ T = TypeVar("T")
 class DirectBody:
     """One chunk at a time, and nothing ahead; the chunks of a source are large."""
 
-    finished = False
+    finished: bool = False
     error: BaseException | None = None
 
     def __init__(self, content: AsyncIterable[Any]) -> None:

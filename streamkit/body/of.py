@@ -17,13 +17,15 @@ from streamkit.body.base import Body
 from streamkit.body.direct import DirectBody
 from streamkit.body.fastapi import unwrap
 from streamkit.body.pumped import PumpedBody
+from streamkit.body.readymade import adapted, way_out
 from streamkit.body.source import PlanContent, WholeSource
 from streamkit.body.stepped import SteppedBody
 from streamkit.body.threaded import ThreadedBody
 from streamkit.encoders.rows import refuse_table
+from streamkit.http.mediatypes import is_textual
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, is_seekable
 
-__all__ = ["Opened", "body_of", "close_abandoned", "open_content"]
+__all__ = ["Opened", "body_of", "close_abandoned", "open_content", "refuse_name"]
 
 GENERATORS = (GeneratorType, AsyncGeneratorType)
 
@@ -42,15 +44,14 @@ def open_content(
     if type(content) in GENERATORS:
         # As nearly always; nothing of what follows applies.
         return _driven(content, thread_affine)
+    if (made := adapted(content)) is not None:
+        _check_takes_bytes(content, owner, charset)
+        return _driven(made, thread_affine)
     _check_readable(content, owner)
     source = _source_of(content, charset or "utf-8")
     is_file = callable(getattr(content, "read", None))
-    if charset is None and (source is not None or is_file):
-        raise TypeError(
-            f"{owner} streams items, and takes an iterable or async iterable of them, "
-            f"got {type(content).__name__}; for bytes that are encoded already use "
-            f"StreamingResponse with media_type"
-        )
+    if source is not None or is_file:
+        _check_takes_bytes(content, owner, charset)
     if source is not None:
         return source
     if is_file:
@@ -98,11 +99,30 @@ def _source_of(content: Any, charset: str) -> ByteSource | None:
     return None
 
 
+def _check_takes_bytes(content: Any, owner: str, charset: str | None) -> None:
+    if charset is None:
+        raise TypeError(
+            f"{owner} streams items, and takes an iterable or async iterable of them, "
+            f"got {type(content).__name__}; for bytes that are encoded already use "
+            f"StreamingResponse with media_type"
+        )
+
+
 def _check_readable(content: Any, owner: str) -> None:
     readable = getattr(content, "readable", None)
     if isinstance(content, io.IOBase) and callable(readable) and not readable():
         raise TypeError(
             f"{owner} reads the files it is given, and {content!r} is open for writing only"
+        )
+
+
+def refuse_name(content: Any, media_type: str | None, owner: str) -> None:
+    """Refuse a `str` as the whole of what isn't text: it is the name of a file, most often."""
+    if isinstance(content, str) and media_type is not None and not is_textual(media_type):
+        raise TypeError(
+            f"{owner} was given a str to send as {media_type}, which is not text: "
+            f"{content!r:.80}; for the file of that name pass a Path, or use "
+            f"FileStreamingResponse; for these characters themselves pass content.encode()"
         )
 
 
@@ -120,6 +140,13 @@ def close_abandoned(content: Any) -> None:
     loop.run_somewhere(close)
 
 
+# FastAPI makes such a response of whatever an endpoint returns.
+_ORDINARY = (
+    "; as FastAPI's default_response_class it is that of every route: make it the response_class "
+    "of those that stream"
+)
+
+
 def _refusal(content: Any, owner: str) -> TypeError:
     given = type(content).__name__
     if iscoroutine(content):
@@ -127,10 +154,8 @@ def _refusal(content: Any, owner: str) -> TypeError:
         hint = "; await it first"
     elif isfunction(content):
         hint = f"; call it: {content.__name__}()"
-    elif isinstance(content, Mapping):
-        hint = "; for one JSON object use JSONResponse, for a stream of them put them in a list"
     else:
-        hint = "; for a fixed body use Response"
+        hint = f"{way_out(content) or '; for a fixed body use Response'}{_ORDINARY}"
     return TypeError(
         f"{owner} content must be an iterable or async iterable, a file, a path, str or bytes, "
         f"got {given}{hint}"

@@ -41,7 +41,7 @@ class PumpedBody(QueuedBody):
             wake_reader, wake_writer = self._signal.set, room.set
         else:
             wake_reader, wake_writer = reader.set, room.set_threadsafe
-        self.queue = Queue(coding, wake_reader=wake_reader, wake_writer=wake_writer)
+        self.queue: Queue = Queue(coding, wake_reader=wake_reader, wake_writer=wake_writer)
         self._coding = coding
         self._for_thread = reader is not None
         self._task = loop.spawn(self._run, self._close)
@@ -101,8 +101,8 @@ class PumpedBody(QueuedBody):
             return
         if (data := encode_first(self._coding, item)) is not END:
             queue.add(data)
-        while not (self._for_thread or self._first_is_sent or queue.stopped):
-            await self._room.wait()
+            while not (self._for_thread or self._first_is_sent or queue.stopped):
+                await self._room.wait()
         if queue.stopped:
             return
         while not await queue.afill(iterator, pace, self._goes_on):

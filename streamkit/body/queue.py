@@ -13,8 +13,8 @@ side writes, so that one of the two always sees the other:
 
 `attention` has two writers: the producer clears it before it reads the flags it stands for. A wake
 too many is harmless: whoever waits looks again. This needs loads and stores in program order, as
-the GIL gives them; on builds without it the atomic operations of list and attribute access do,
-which `tests/body/test_queue.py` stresses.
+the GIL gives them. No build without it promises that, and none is supported. `tests/test_queue.py`
+stresses the queue, and lets each side act at the last moment before the other sets a flag.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class Queue:
         self._sizes: list[int] = []
         # Their sums: written by the producer when it checks, and by the reader.
         self._added = self._taken = 0
-        self.attention = True
-        self.reader_waiting = False
-        self.writer_waiting = False
-        self.stopped = False
-        self.finished = False
+        self.attention: bool = True
+        self.reader_waiting: bool = False
+        self.writer_waiting: bool = False
+        self.stopped: bool = False
+        self.finished: bool = False
         self.error: BaseException | None = None
 
     # the producer's side

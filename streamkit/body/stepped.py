@@ -39,7 +39,7 @@ class SteppedBody(Gatherer):
         self._trap: Any = NEW
         # Whether the cancellation that `stop` stands for has reached the content.
         self._told_to_stop = False
-        self.finished = False
+        self.finished: bool = False
 
     def start(self, coding: Coding) -> None:
         self._coding = coding
@@ -215,7 +215,8 @@ class SteppedBody(Gatherer):
         if self._coding is None:
             if not self.finished:
                 self._coding = Coding()
-                self.error = yield from close_async(self._content).__await__()
+                closing: BaseException | None = yield from close_async(self._content).__await__()
+                self.error = closing
                 self.finished = True
             return
         if not (self.finished or self._told_to_stop or self._closing):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import io
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ from streamkit.body.base import END, Coding, Pace, encode_first
 from streamkit.body.following import followed
 from streamkit.body.queue import Queue, ThreadSignal
 from streamkit.body.queued import QueuedBody
+from streamkit.body.writable import WritableFile
 from streamkit.closing import close_sync, comes_of, first_of
 from streamkit.errors import StreamStopped, ThreadTimeout
 from streamkit.threads import Burst, run_in_stream_thread, stream_limiter
@@ -62,10 +62,10 @@ class ThreadedBody(QueuedBody):
         self._lingers = self._gives_way = False
         self._failure: BaseException | None = None
         self._pace = Pace(THREAD_SLICE)
-        self.waits_for_thread = False
+        self.waits_for_thread: bool = False
         self._waiting: anyio.CancelScope | None = None
         # When it had one again after waiting; on the loop's clock.
-        self.had_thread_at = 0.0
+        self.had_thread_at: float = 0.0
 
     def start(self, coding: Coding, reader: ThreadSignal | None = None) -> None:
         """Start the first burst."""
@@ -74,7 +74,7 @@ class ThreadedBody(QueuedBody):
         self._is_alive = loop.liveness()
         self._burst = Burst(self._limiter or stream_limiter(), self._is_alive)
         self._signal, self._room = loop.make_signal(), loop.make_signal()
-        self.queue = Queue(
+        self.queue: Queue = (coding.make_queue or Queue)(
             coding, wake_reader=self._signal.set_threadsafe, wake_writer=self._make_room_known
         )
         loop.spawn(self._run)
@@ -226,7 +226,7 @@ class WrittenBody(ThreadedBody):
     """Runs `write(file)` on one worker thread; what it writes are the items."""
 
     def __init__(
-        self, write: Callable[[io.RawIOBase], object], limiter: anyio.CapacityLimiter | None = None
+        self, write: Callable[[WritableFile], object], limiter: anyio.CapacityLimiter | None = None
     ) -> None:
         super().__init__(write, thread_affine=True, limiter=limiter)
         self._returned = False
@@ -235,7 +235,7 @@ class WrittenBody(ThreadedBody):
 
     def _pump(self) -> bool:
         try:
-            self._content(_QueueFile(self._put_chunk))
+            self._content(WritableFile(self._put_chunk))
         finally:
             self._returned = True
         self.queue.add_tail()
@@ -252,25 +252,3 @@ class WrittenBody(ThreadedBody):
     def _unless_stopped(self, error: BaseException) -> BaseException | None:
         # Libraries written in C may leave no trace of what they wrap.
         return None if self._has_refused else super()._unless_stopped(error)
-
-
-class _QueueFile(io.RawIOBase):
-    """The write-only, unseekable file that `iterate_writes` hands to its function."""
-
-    def __init__(self, put: Callable[[bytes], None]) -> None:
-        self._put = put
-        self._position = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def write(self, data: Any, /) -> int:
-        if self.closed:
-            raise ValueError("write to a closed file")
-        chunk = data.encode() if isinstance(data, str) else memoryview(data).tobytes()
-        self._position += len(chunk)
-        self._put(chunk)
-        return len(data) if isinstance(data, str) else len(chunk)

@@ -36,7 +36,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-app = FastAPI(title="streamkit demo", lifespan=lifespan)
+app: FastAPI = FastAPI(title="streamkit demo", lifespan=lifespan)
 app.add_middleware(Wire)
 
 
@@ -66,8 +66,8 @@ async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
         yield event
 
 
-for router in ROUTERS:
-    app.include_router(router)
+for _router in ROUTERS:
+    app.include_router(_router)
 
 
 @app.get("/open-files", response_class=PlainTextStreamingResponse)

@@ -23,6 +23,14 @@ class Button:
 PLAY, LEAVE = Button("Play", "play"), Button("Leave now", "leave")
 
 
+# An empty picture: browsers show an image without one as broken.
+EMPTY = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='320' height='200'/%3E"
+
+
+def picture(alt: str) -> str:
+    return f'<img src="{EMPTY}" alt="{alt}" width="320" height="200">'
+
+
 def fail_at(number: int) -> Button:
     return Button("Make it fail", "fail", str(number))
 
@@ -86,7 +94,7 @@ CARDS = [
         "Each line of pixels is painted on a worker thread and leaves as soon as it is there. "
         "The browser shows it in a plain <img>.",
         "Picture",
-        '<img alt="Waves that meet, painted from top to bottom" width="320" height="200">',
+        picture("Waves that meet, painted from top to bottom"),
         auto=True,
     ),
     Card(
@@ -163,7 +171,7 @@ CARDS = [
         "Pictures that replace each other",
         "multipart/x-mixed-replace, as cameras send it. Again a plain <img>, and no script.",
         "Pictures",
-        '<img alt="Circles of waves that spread" width="320" height="200">',
+        picture("Circles of waves that spread"),
         auto=True,
     ),
     Card(

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import count
 
 import anyio
-from fastapi import Request
+from fastapi import APIRouter, Request
 
 from streamkit import (
     CSVStreamingResponse,
@@ -32,7 +32,7 @@ __all__ = ["router"]
 ANSWER = "Each token is an event, and the page shows it as soon as it arrives."
 FRAMES = 16
 
-router = routes()
+router: APIRouter = routes()
 Events = AsyncIterator[ServerSentEvent]
 
 

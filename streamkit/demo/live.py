@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 import time
 import zipfile
@@ -11,13 +10,14 @@ from itertools import count
 from pathlib import Path
 
 import anyio
-from fastapi import Request
+from fastapi import APIRouter, Request
 
 from streamkit import (
     OctetStreamStreamingResponse,
     PlainTextStreamingResponse,
     PNGStreamingResponse,
     WAVStreamingResponse,
+    WritableFile,
     ZIPStreamingResponse,
     iterate_writes,
 )
@@ -30,7 +30,7 @@ __all__ = ["router"]
 MEGABYTE = 1_000_000
 SENTENCE = "Each of these words went out alone, as soon as it was there. "
 
-router = routes()
+router: APIRouter = routes()
 
 
 @router.get("/drawing.png", response_class=PNGStreamingResponse)
@@ -106,7 +106,7 @@ def megabytes() -> OctetStreamStreamingResponse:
 def archive() -> ZIPStreamingResponse:
     """A zip archive, by a function that believes it writes to a file."""
 
-    def write(file: io.RawIOBase) -> None:
+    def write(file: WritableFile) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as members:
             for number in range(1, 31):
                 members.writestr(f"report-{number}.txt", f"report {number}\n" * 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fastapi import APIRouter
 from starlette import responses
 
 from streamkit import PlainTextStreamingResponse, StreamingResponse
@@ -13,7 +14,7 @@ __all__ = ["LINES", "router"]
 
 LINES = 20_000
 
-router = routes()
+router: APIRouter = routes()
 
 
 def count_lines() -> Iterator[str]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 from urllib.parse import parse_qs
 
 import anyio
 from fastapi import Request, Response
-from fastapi.routing import APIRoute, APIRouter
+from fastapi.routing import APIRouter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streamkit import ServerSentEvent, StreamingResponse, StreamOutcome
+from streamkit import ServerSentEvent, StreamingResponse, StreamOutcome, open_streams
+from streamkit.fastapi import StreamRoute
 
 __all__ = [
     "Entry",
@@ -153,18 +154,25 @@ class Record:
         told = f"{last['reason']} after {last['duration']:.1f} s, {last['bytes_sent']} bytes sent"
         return f"{told}, {last['error']}" if last["error"] else told
 
+    def waiting(self) -> dict[str, int]:
+        """How many streams are open now, by what they wait for; a page's news don't count."""
+        return dict(Counter(one.waiting for one in open_streams() if one.route != "/record"))
+
     async def events(self, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
         """What has changed, ten times a second at most: a page that is slow hears less often."""
         born, _, version = (last_id or "").partition("-")
         seen = int(version) if born == self._born and version.isdecimal() else 0
+        told_waiting: dict[str, int] | None = None
         while True:
             for entry in self._entries:
                 entry.notice()
             changed = [entry for entry in self._entries if entry.version > seen]
-            if changed or not seen:
-                known, seen = seen, next(self._versions)
+            waiting = self.waiting()
+            if changed or not seen or waiting != told_waiting:
+                known, seen, told_waiting = seen, next(self._versions), waiting
                 told = {
                     "first": not known,
+                    "waiting": waiting,
                     "open_files": self.open_files(),
                     "streams": [entry.since(known) for entry in changed],
                 }
@@ -172,7 +180,7 @@ class Record:
             await anyio.sleep(TICK)
 
 
-record = Record()
+record: Record = Record()
 
 
 class Wire:
@@ -195,26 +203,8 @@ class Wire:
         await self.app(scope, receive, noting)
 
 
-class RecordedRoute(APIRoute):
+class RecordedRoute(StreamRoute):
     """Gives each response its `on_close`, so that the record hears how it ended."""
-
-    serves_source = False
-
-    def __init__(
-        self,
-        path: str,
-        endpoint: Callable[..., Any],
-        *,
-        response_class: Any,
-        responses: Mapping[int | str, Any] | None = None,
-        **options: Any,
-    ) -> None:
-        documented = dict(responses or {})
-        if isinstance(response_class, type) and issubclass(response_class, StreamingResponse):
-            documented = response_class.openapi(source=self.serves_source) | documented
-        super().__init__(
-            path, endpoint, response_class=response_class, responses=documented, **options
-        )
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -234,7 +224,7 @@ class RecordedRoute(APIRoute):
 class SourceRoute(RecordedRoute):
     """One whose response can be read from the middle, as `/docs` then says."""
 
-    serves_source = True
+    serves_source: ClassVar[bool | None] = True
 
 
 def routes(route_class: type[RecordedRoute] = RecordedRoute) -> APIRouter:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
-from fastapi import HTTPException
+from fastapi import APIRouter, HTTPException
 
 from streamkit import (
     ByteSource,
@@ -28,7 +28,7 @@ REPORT = make_pdf(
 )
 GIBIBYTE = 2**30
 
-router = routes(SourceRoute)
+router: APIRouter = routes(SourceRoute)
 
 
 @router.get("/film.mp4", response_class=MP4StreamingResponse)
@@ -96,12 +96,12 @@ BUCKET = {"brook.txt": BROOK.encode()}
 class StoredObject(ByteSource):
     """An object in a store, whose bytes come bit by bit."""
 
-    pause = 0.03
+    pause: float = 0.03
 
     def __init__(self, key: str) -> None:
         if key not in BUCKET:
             raise HTTPException(404, f"no object {key}")
-        self.data = BUCKET[key]
+        self.data: bytes = BUCKET[key]
 
     async def info(self) -> SourceInfo:
         return SourceInfo(len(self.data), etag=f'"{zlib.crc32(self.data):x}"')

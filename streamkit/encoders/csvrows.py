@@ -35,7 +35,7 @@ class Fit:
     ) -> None:
         if extra not in ("error", "ignore"):
             raise ValueError(f"extra must be 'error' or 'ignore', got {extra!r}")
-        self.missing = missing
+        self.missing: object = missing
         self.extra = extra
         self._names: Names | None = None
         self._plan: list[int | None] = []

@@ -102,7 +102,7 @@ class MultipartEncoder:
         replace: bool = False,
         part_length: bool = False,
     ) -> None:
-        self.boundary = make_boundary() if boundary is None else boundary
+        self.boundary: bytes = make_boundary() if boundary is None else boundary
         self._end = closing(self.boundary)
         self._default = (
             None if part_media_type is None else _header("Content-Type", part_media_type)

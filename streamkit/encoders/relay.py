@@ -37,12 +37,13 @@ class Relay:
     __slots__ = ("_after_cr", "_fields", "_line", "_skip_lf", "_tail", "id_sent", "open")
 
     def __init__(self) -> None:
-        self.id_sent = False
+        self.id_sent: bool = False
         self.reset()
 
     def reset(self) -> None:
         """A whole event of our own has been written."""
-        self.open = self._fields = self._after_cr = self._skip_lf = False
+        self.open: bool = False
+        self._fields = self._after_cr = self._skip_lf = False
         self._line = _Line.NONE
         self._tail = b"\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Unpack
 
 from starlette.background import BackgroundTask
 
@@ -56,7 +56,7 @@ class CSVStreamingResponse(StreamingResponse):
     """
 
     media_type = "text/csv"
-    options = CSVOptions
+    options: ClassVar[type] = CSVOptions
     columns: Sequence[str] | None = None
     missing: object = ...
     extra: Literal["error", "ignore"] = "error"

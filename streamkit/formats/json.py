@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Unpack
 
 from pydantic import TypeAdapter
 from starlette.background import BackgroundTask
+from typing_extensions import TypeVar
 
 from streamkit.declare import Option, function, one_of
 from streamkit.encoders import Encoder
@@ -26,7 +27,8 @@ __all__ = [
     "JSONOptions",
 ]
 
-T = TypeVar("T")
+# A subclass without an argument has items of any type.
+T = TypeVar("T", default=Any)
 
 
 class JSONOptions(ResponseOptions, total=False):
@@ -62,9 +64,10 @@ class JSONItems(StreamingResponse, Generic[T]):
     `json.dumps`; `nan` is "null", or "error" to refuse NaN, infinities and NaT.
     """
 
-    options = JSONOptions
-    dumps: Callable[[Any], bytes | str] | None = None
-    default: Callable[[Any], Any] | None = None
+    options: ClassVar[type] = JSONOptions
+    # Functions, or methods of a subclass, as `error_detail`.
+    dumps: Any = None
+    default: Any = None
     nan: Literal["null", "error"] = "null"
     item_type: ClassVar[Any] = Any
     item_adapter: ClassVar[TypeAdapter[Any] | None] = None
@@ -125,6 +128,12 @@ class JSONItems(StreamingResponse, Generic[T]):
         return described
 
     @classmethod
+    def _with_items(cls, item: Any) -> type[StreamingResponse]:
+        generic: Any = cls
+        typed: type[StreamingResponse] = generic if cls.item_adapter else generic[item]
+        return typed
+
+    @classmethod
     def _item_schema(cls) -> Any:
         """The type whose JSON schema is that of one item."""
         return cls.item_type
@@ -133,8 +142,8 @@ class JSONItems(StreamingResponse, Generic[T]):
 class ErrorItems(JSONItems[T]):
     """What the JSON formats with room for an error share."""
 
-    options = ErrorItemOptions
-    error_item: Callable[[Exception], Any] | None = None
+    options: ClassVar[type] = ErrorItemOptions
+    error_item: Any = None
 
     if TYPE_CHECKING:
 

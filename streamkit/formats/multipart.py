@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
 
 from starlette.background import BackgroundTask
 
@@ -42,7 +42,7 @@ class MultipartStreamingResponse(StreamingResponse):
     """
 
     media_type = "multipart/x-mixed-replace"
-    options = MultipartOptions
+    options: ClassVar[type] = MultipartOptions
     part_media_type: str | None = None
     part_length: bool = False
     boundary: str | None = None

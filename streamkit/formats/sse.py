@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
 
 from starlette.background import BackgroundTask
 from starlette.requests import HTTPConnection
 
 from streamkit.declare import Option, anything
 from streamkit.encoders import Encoder
-from streamkit.encoders.sse import SSEEncoder
-from streamkit.formats.json import ErrorItemOptions, ErrorItems
-from streamkit.openapi import EventSchema
-from streamkit.responses import OnClose
+from streamkit.encoders.sse import ServerSentEvent, SSEEncoder
+from streamkit.formats.json import ErrorItemOptions, ErrorItems, T
+from streamkit.openapi import EventSchema, members_of
+from streamkit.responses import OnClose, StreamingResponse
 
 __all__ = ["SSEOptions", "SSEStreamingResponse", "last_event_id"]
-
-T = TypeVar("T")
 
 
 class SSEOptions(ErrorItemOptions, total=False):
@@ -56,9 +54,9 @@ class SSEStreamingResponse(ErrorItems[T]):
     """
 
     media_type = "text/event-stream"
-    options = SSEOptions
-    keep_alive = 15.0
-    first_chunk_timeout = 0.05
+    options: ClassVar[type] = SSEOptions
+    keep_alive: float | None = 15.0
+    first_chunk_timeout: float | None = 0.05
     farewell: object = None
     keep_alive_item: object = None
     _why_utf8 = "WHATWG HTML §9.2.4"
@@ -100,6 +98,13 @@ class SSEStreamingResponse(ErrorItems[T]):
 
     def _farewell(self) -> Callable[[], bytes] | None:
         return (lambda: self._farewell_frame) if self._farewell_frame else None
+
+    @classmethod
+    def _with_items(cls, item: Any) -> type[StreamingResponse]:
+        # The data of these may be anything.
+        raw = (ServerSentEvent, str, bytes)
+        kinds = [each for each in members_of(item) if isinstance(each, type)]
+        return cls if any(issubclass(each, raw) for each in kinds) else super()._with_items(item)
 
     @classmethod
     def _item_schema(cls) -> Any:

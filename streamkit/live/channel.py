@@ -17,7 +17,7 @@ from streamkit.live.records import Payload, end_payload, payload_of
 
 __all__ = ["Channel", "Closing"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 # Items of threads that may wait for the loop before the threads do.
 BACKLOG = 1024

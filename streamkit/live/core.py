@@ -20,7 +20,7 @@ from streamkit.live.tail import Hub, Tail
 
 __all__ = ["Core", "in_time"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 # Seconds that the contents of runs have to be closed once they are cancelled, as in
 # `graceful_shutdown`.
@@ -47,7 +47,7 @@ class Core:
         self.lease = lease
         self.grace = grace
         self.producers: dict[str, Producer] = {}
-        self.is_running = False
+        self.is_running: bool = False
         self._hub = Hub(log)
         self._keeper: Keeper | None = None
         self._stopping_since: float | None = None

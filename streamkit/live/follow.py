@@ -73,7 +73,7 @@ class Follow(AsyncIterator[Any]):
         self._window = history or WINDOW
         self._format: RecordFormat = ItemFormat()
         self._encodes = False
-        self.position = ""
+        self.position: str = ""
         """The id of the last item that was given, or the id after which the reader began."""
         self._page: deque[Record] = deque()
         self._page_size = PAGE

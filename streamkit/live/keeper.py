@@ -20,7 +20,7 @@ from streamkit.live.tail import Tail
 
 __all__ = ["CANCELLED", "LOST", "Keeper"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 # The part of a lease after which it is renewed, and looked at by others.
 FRACTION = 4

@@ -16,7 +16,7 @@ from streamkit.threads import run_in_stream_thread
 
 __all__ = ["Entries", "Link"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 # Seconds that it blocks, and records it takes of one stream at once.
 BLOCK = 5.0
@@ -63,7 +63,7 @@ class Link:
         self._wake_id = b"0-0"
         self._connection: Any = None
         self._closing = False
-        self.contact_since = monotonic()
+        self.contact_since: float = monotonic()
         self._wake_loop = loop.threadsafe(self._deliver)
         self._thread = threading.Thread(target=self._run, name="streamkit-redis-read", daemon=True)
         self._thread.start()

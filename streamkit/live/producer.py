@@ -22,7 +22,7 @@ from streamkit.live.tail import Tail
 
 __all__ = ["Producer", "as_async"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 # Seconds for which content that never waits may keep the loop.
 SLICE = 0.001
@@ -106,7 +106,7 @@ class Producer:
         # When its last reader left; None while there is one.
         self.unread_since: float | None = monotonic()
         self.had_reader = False
-        self.closed = anyio.Event()
+        self.closed: anyio.Event = anyio.Event()
         self._log = log
         self._ttl = ttl
         self._content = content

@@ -33,11 +33,12 @@ class Tail:
         self.name = name
         self.is_channel = is_channel
         # The id before `records[0]`, and the id of the last record.
-        self.start = self.last = start
+        self.start: str = start
+        self.last: str = start
         self.keep = keep
-        self.base = 0
+        self.base: int = 0
         # The index of the next record.
-        self.top = 0
+        self.top: int = 0
         self.records: list[Record] = []
         self.end: Record | None = None
         self.error: Exception | None = None

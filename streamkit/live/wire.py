@@ -25,12 +25,14 @@ try:
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
-except ImportError as exc:
-    raise ImportError("RedisLog needs the redis package: pip install 'streamkit[redis]'") from exc
+except ImportError as _missing:
+    raise ImportError(
+        "RedisLog needs the redis package: pip install 'streamkit[redis]'"
+    ) from _missing
 
 __all__ = ["FAILURES", "Command", "Connect", "ConnectionLost", "Unsent", "Wire", "make_connection"]
 
-logger = logging.getLogger("streamkit")
+logger: logging.Logger = logging.getLogger("streamkit")
 
 Command = Sequence[str | bytes | int | float]
 Connect = Callable[[float], Any]
@@ -102,7 +104,7 @@ class Wire:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._finished: deque[_Call] = deque()
         self._connection: Any = None
-        self.contact_since = monotonic()
+        self.contact_since: float = monotonic()
         self._wake = loop.threadsafe(self._deliver)
         self._thread = threading.Thread(target=self._run, name="streamkit-redis", daemon=True)
         self._thread.start()

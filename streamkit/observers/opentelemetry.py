@@ -11,11 +11,11 @@ from streamkit.observing import Observer, StreamInfo
 try:
     from opentelemetry import metrics, trace
     from opentelemetry.util.types import AttributeValue
-except ImportError as exc:
+except ImportError as _missing:
     raise ImportError(
         "streamkit.observers.opentelemetry needs opentelemetry-api: "
         "pip install 'streamkit[opentelemetry]'"
-    ) from exc
+    ) from _missing
 
 if TYPE_CHECKING:
     from streamkit.outcome import StreamOutcome

@@ -11,11 +11,11 @@ from streamkit.observing import Observer, StreamInfo
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-except ImportError as exc:
+except ImportError as _missing:
     raise ImportError(
         "streamkit.observers.prometheus needs prometheus-client: "
         "pip install 'streamkit[prometheus]'"
-    ) from exc
+    ) from _missing
 
 if TYPE_CHECKING:
     from streamkit.outcome import StreamOutcome

@@ -22,7 +22,7 @@ HeaderTypes = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 BodyTypes = bytes | Iterable[bytes] | AsyncIterable[bytes]
 
 _URL_SAFE = "/%:;,=@&+$!*'()~?"
-ADDRESSES = {
+ADDRESSES: dict[str, str | tuple[str, int]] = {
     "scheme": "http",
     "root_path": "",
     "client": ("127.0.0.1", 50000),

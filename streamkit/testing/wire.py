@@ -33,14 +33,16 @@ class Wire:
 
     def __init__(self, read_ahead: int) -> None:
         self.read_ahead = read_ahead
-        self.opened = anyio.current_time()
+        self.opened: float = anyio.current_time()
         self.start: Message | None = None
         self.messages: list[Message] = []
         self.chunks: deque[Chunk] = deque()
-        self.buffered = self.received = 0
-        self.complete = self.disconnected = self.stalled = self.closed = self.cut = False
+        self.buffered: int = 0
+        self.received: int = 0
+        self.disconnected: bool = False
+        self.complete = self.stalled = self.closed = self.cut = False
         self.error: BaseException | None = None
-        self.upload = anyio.CancelScope()
+        self.upload: anyio.CancelScope = anyio.CancelScope()
         self._changed: anyio.Event | None = None
 
     @property

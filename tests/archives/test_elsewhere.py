@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -105,6 +106,7 @@ async def test_responses_of_a_sync_client_are_members(response_class: Any) -> No
 @pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
 async def test_a_response_of_httpx_is_closed_when_the_client_leaves(anyio_backend: Any) -> None:
     seen: list[httpx.Response] = []
+    opened = anyio.Event()
 
     async def endless(request: Any) -> httpx.Response:
         async def chunks() -> AsyncIterator[bytes]:
@@ -120,11 +122,12 @@ async def test_a_response_of_httpx_is_closed_when_the_client_leaves(anyio_backen
             client.stream("GET", "https://example.com/") as response,
         ):
             seen.append(response)
+            opened.set()
             yield Member("second", response.aiter_bytes())
 
-    async with stream(TARStreamingResponse(members())) as client:
-        while not seen:
-            await anext(client)
+    # All of the first member, since nothing is sent of the second.
+    async with stream(TARStreamingResponse(members()), read_ahead=20 * len(NOISE)) as client:
+        await opened.wait()
         await client.disconnect()
         await client.wait_closed()
     assert seen[0].is_closed

@@ -10,7 +10,11 @@ import re
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
+
+from .same import decoder_of
 
 Address = tuple[str, int]
 
@@ -100,15 +104,20 @@ def fetch(address: Address, path: str, headers: str = "") -> bytes:
     return reply.payload()
 
 
-def drain(address: Address, path: str) -> float:
+def drain(address: Address, path: str, headers: str = "") -> float:
     """One response, thrown away: the seconds from the request to its last byte."""
+    return drained(address, path, headers)[0]
+
+
+def drained(address: Address, path: str, headers: str = "") -> tuple[float, int]:
+    """The same, and the bytes of its body, with their framing."""
     reply, buffer = Reply(), memoryview(bytearray(BUFFER_SIZE))
     with connect(address) as connection:
         started = time.perf_counter()
-        connection.sendall(request(path))
+        connection.sendall(request(path, headers))
         while not reply.feed(_receive(connection, buffer)):
             pass
-        return time.perf_counter() - started
+        return time.perf_counter() - started, reply.received
 
 
 def hammer(
@@ -154,6 +163,23 @@ def delays(address: Address, path: str) -> list[float]:
             now = time.monotonic_ns()
             found += [(now - int(stamp)) / 1e9 for stamp in re.findall(rb"t=(\d+)\n", data)]
             ended = reply.feed(data)
+    return found
+
+
+def decoded_delays(address: Address, path: str, codings: str) -> list[float]:
+    """The same for a body in one of these codings."""
+    found: list[float] = []
+    connection = HTTPConnection(*address, timeout=120)
+    connection.request("GET", path, headers={"Accept-Encoding": codings})
+    answer = connection.getresponse()
+    decode: Callable[[bytes], bytes] | None = None
+    while data := answer.read1(BUFFER_SIZE):
+        if decode is None:
+            decode = decoder_of(data)
+        text = decode(data)
+        now = time.monotonic_ns()
+        found += [(now - int(stamp)) / 1e9 for stamp in re.findall(rb"t=(\d+)\n", text)]
+    connection.close()
     return found
 
 

@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from .client import BUFFER_SIZE, Address, ClientError, connect, request
 
@@ -78,7 +79,47 @@ class Crowd:
         self._selector.close()
 
 
-def pings_beside(crowd: Crowd, address: Address, path: str, seconds: float) -> list[float]:
+class SlowCrowd:
+    """So many clients that take a byte a second each of a stream."""
+
+    def __init__(self, address: Address, path: str, count: int) -> None:
+        self._connections = [self._open(address, path) for _ in range(count)]
+        self._due = time.monotonic()
+
+    def _open(self, address: Address, path: str) -> socket.socket:
+        connection = socket.socket()
+        # Little is taken by the kernel for a client that takes nothing.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(address)
+        connection.sendall(request(path))
+        connection.setblocking(False)
+        return connection
+
+    def read(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        if self._due <= until:
+            time.sleep(max(0.0, self._due - time.monotonic()))
+            self._due += 1.0
+            for connection in self._connections:
+                with suppress(BlockingIOError, ConnectionError):
+                    connection.recv(1)
+        time.sleep(max(0.0, until - time.monotonic()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._connections:
+            connection.close()
+
+
+class Readable(Protocol):
+    """What is read while somebody else pings."""
+
+    def read(self, seconds: float) -> object: ...
+
+
+def pings_beside(crowd: Readable, address: Address, path: str, seconds: float) -> list[float]:
     """The seconds that each ping took, while the crowd is read."""
     command = [sys.executable, "-m", __name__, str(address[1]), path, str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from . import client, wrk
-from .crowd import Crowd, pings_beside
+from .crowd import Crowd, SlowCrowd, pings_beside
 from .samples import sample
 from .servers import Server
 
@@ -23,6 +23,7 @@ T = TypeVar("T")
 WATCHED_FOR = 2.0
 TRICKLES_FOR = 1.0
 PINGS_FOR = 2.5
+SLOW_FOR = 10.0
 
 
 def transfer(what: str, per: float = 1) -> Measure:
@@ -85,10 +86,40 @@ def bridge(server: Server, url: str, n: int) -> Figures:
     return {"items/s": n / float(client.fetch(server.address, url))}
 
 
-def latency(server: Server, url: str, n: int) -> Figures:
+def compressed(headers: str) -> Measure:
+    """One response of `n` rows in a coding: rows a second, and what a row takes on the way."""
+
+    def measure(server: Server, url: str, n: int) -> Figures:
+        seconds, size = client.drained(server.address, url, headers)
+        return {"rows/s": n / seconds, "bytes/row": size / n}
+
+    return measure
+
+
+def latency(*, compressed: bool = False) -> Measure:
     """What is added to each of `n` items between its creation and its arrival at the client."""
-    parts = statistics.quantiles(client.delays(server.address, url), n=100, method="inclusive")
-    return {"p50 ms": parts[49] * 1e3, "p99 ms": parts[98] * 1e3}
+
+    def measure(server: Server, url: str, n: int) -> Figures:
+        if compressed:
+            found = client.decoded_delays(server.address, url, "zstd, gzip")
+        else:
+            found = client.delays(server.address, url)
+        parts = statistics.quantiles(found, n=100, method="inclusive")
+        return {"p50 ms": parts[49] * 1e3, "p99 ms": parts[98] * 1e3}
+
+    return measure
+
+
+def slow_clients(server: Server, url: str, n: int) -> Figures:
+    """`n` clients that take a byte a second: how many are left after 10 s, and a `/ping` meanwhile.
+
+    Theirs is a stream without an end that has a `min_rate`.
+    """
+    client.fetch(server.address, "/ping")
+    with SlowCrowd(server.address, url, n) as crowd:
+        pings = pings_beside(crowd, server.address, "/ping", SLOW_FOR)
+        left = float(client.fetch(server.address, "/open"))
+    return {"left": left, "/ping p99 ms": p99(pings) * 1e3}
 
 
 def memory(prepare: bool = False) -> Measure:

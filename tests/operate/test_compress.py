@@ -16,21 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamkit import ServerSentEvent, compress
+from streamkit import compress
 from streamkit.compress import (
     CODINGS,
-    CompressedEncoder,
     Sibling,
+    Uncoded,
     available_codings,
     find_sibling,
     make_coder,
     offered_codings,
 )
-from streamkit.encoders import Encoder
-from streamkit.encoders.jsonarray import JSONArrayEncoder
-from streamkit.encoders.jsonlines import JSONLinesEncoder
-from streamkit.encoders.sse import SSEEncoder
-from streamkit.encoders.text import TextEncoder
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -65,107 +60,41 @@ class Reader:
 
 
 each_coding = pytest.mark.parametrize("coding", CODINGS)
-# Items, and None where the encoder is flushed.
-steps = st.lists(st.none() | st.text(max_size=20) | st.sampled_from(["ab" * 10000, "x" * 40000]))
+# Chunks, and None where the coder is flushed.
+steps = st.lists(
+    st.none() | st.binary(max_size=20) | st.sampled_from([b"ab" * 10000, b"x" * 40000])
+)
 
 
 @each_coding
 @given(steps=steps)
 def test_a_reader_gets_what_was_flushed_and_at_the_end_all(
-    coding: str, steps: list[str | None]
+    coding: str, steps: list[bytes | None]
 ) -> None:
-    encoder, reader = CompressedEncoder(TextEncoder(), coding), Reader(coding)
+    coder, reader = make_coder(coding), Reader(coding)
     plain = read = b""
     for step in steps:
         if step is None:
-            read += reader.read(encoder.flush())
+            read += reader.read(coder.flush())
             assert read == plain
         else:
-            plain += step.encode()
-            read += reader.read(encoder.encode(step))
-    read += reader.read(encoder.finish())
+            plain += step
+            read += reader.read(coder.compress(step))
+    read += reader.read(coder.finish())
     assert read == plain
     assert reader.ended
 
 
 @each_coding
 def test_a_body_that_is_cut_has_no_end(coding: str) -> None:
-    encoder, reader = CompressedEncoder(TextEncoder(), coding), Reader(coding)
-    read = reader.read(encoder.encode("text") + encoder.flush())
+    coder, reader = make_coder(coding), Reader(coding)
+    read = reader.read(coder.compress(b"text") + coder.flush())
     assert (read, reader.ended) == (b"text", False)
 
 
-@each_coding
-def test_a_flood_is_compressed_in_batches_and_well(coding: str) -> None:
-    rows = [{"id": number, "state": "running"} for number in range(5000)]
-    encoder = CompressedEncoder(JSONLinesEncoder(), coding)
-    chunks = [encoder.encode(row) for row in rows]
-    chunks.append(encoder.finish())
-    plain = b"".join(map(JSONLinesEncoder().encode, rows))
-    assert sum(map(bool, chunks)) <= len(plain) / compress.BATCH + 1
-    assert len(b"".join(chunks)) < len(plain) / 5
-    assert Reader(coding).read(b"".join(chunks)) == plain
-
-
-@each_coding
-def test_nothing_is_flushed_twice(coding: str) -> None:
-    encoder = CompressedEncoder(TextEncoder(), coding)
-    assert encoder.flush() == b""
-    encoder.encode("text")
-    assert encoder.flush()
-    assert encoder.flush() == b""
-    encoder.encode("")
-    assert encoder.flush() == b""
-
-
-@each_coding
-def test_what_the_compressor_took_before_is_flushed_too(coding: str) -> None:
-    encoder, reader = CompressedEncoder(TextEncoder(), coding), Reader(coding)
-    text = "x" * compress.BATCH
-    read = reader.read(encoder.encode(text))
-    read += reader.read(encoder.flush())
-    assert read == text.encode()
-
-
-@each_coding
-def test_keep_alives_and_errors_arrive_at_once(coding: str) -> None:
-    encoder, reader = CompressedEncoder(SSEEncoder(), coding), Reader(coding)
-    assert reader.read(encoder.encode(ServerSentEvent("a"))) == b""
-    alive = reader.read(encoder.keep_alive())
-    assert alive == b"data: a\n\n" + SSEEncoder().keep_alive()
-    assert reader.read(encoder.keep_alive()) == SSEEncoder().keep_alive()
-    failed = reader.read(encoder.error("LookupError", "gone"))
-    assert b"LookupError" in failed
-    assert not reader.ended
-
-
-def test_only_what_the_inner_encoder_has_is_there() -> None:
-    text = CompressedEncoder(TextEncoder(), "gzip")
-    assert isinstance(text, Encoder)
-    assert not hasattr(text, "keep_alive")
-    assert not hasattr(text, "error")
-    assert hasattr(CompressedEncoder(JSONLinesEncoder(), "gzip"), "error")
-
-
-@each_coding
-def test_the_end_of_a_format_is_compressed_as_well(coding: str) -> None:
-    encoder = CompressedEncoder(JSONArrayEncoder(), coding)
-    body = encoder.encode(1) + encoder.encode(2) + encoder.finish()
-    assert Reader(coding).read(body) == b"".join(_array([1, 2]))
-
-
-def _array(items: list[int]) -> list[bytes]:
-    encoder = JSONArrayEncoder()
-    return [*map(encoder.encode, items), encoder.finish()]
-
-
-@each_coding
-def test_an_item_that_fails_leaves_the_others(coding: str) -> None:
-    encoder, reader = CompressedEncoder(JSONLinesEncoder(), coding), Reader(coding)
-    encoder.encode(1)
-    with pytest.raises(TypeError):
-        encoder.encode(object())
-    assert reader.read(encoder.flush()) == b"1\n"
+def test_without_a_coding_bytes_pass() -> None:
+    coder = Uncoded()
+    assert (coder.compress(b"text"), coder.flush(), coder.finish()) == (b"text", b"", b"")
 
 
 @pytest.mark.parametrize(

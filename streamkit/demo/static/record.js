@@ -8,6 +8,7 @@ const watchers = new Map();
 const listeners = [];
 let source = null;
 let openFiles = 0;
+let waiting = {};
 
 // Call `told(stream, openFiles)` for each news of the streams that bear this name.
 export function watch(play, told) {
@@ -35,9 +36,10 @@ export function disconnect() {
   source = null;
 }
 
-function take({ first, open_files, streams: news }) {
+function take({ first, waiting: found, open_files, streams: news }) {
   if (first) streams.clear();
   openFiles = open_files;
+  waiting = found;
   for (const stream of news) {
     streams.set(stream.number, stream);
     watchers.get(stream.play)?.(stream, openFiles);
@@ -65,7 +67,10 @@ export function describe({ ended }) {
 function show() {
   const all = [...streams.values()].sort((a, b) => b.number - a.number);
   const last = all.filter((stream) => stream.ended)[0];
-  document.getElementById("open-streams").textContent = all.filter((s) => !s.ended).length;
+  const counts = Object.values(waiting);
+  document.getElementById("open-streams").textContent = counts.reduce((sum, n) => sum + n, 0);
+  const parts = Object.entries(waiting).map(([what, n]) => `${n} for ${what}`);
+  document.getElementById("waiting").textContent = parts.length ? `waiting: ${parts.join(", ")}` : "";
   document.getElementById("open-files").textContent = openFiles;
   if (last) {
     const text = document.getElementById("last");

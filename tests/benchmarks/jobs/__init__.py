@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model import Job
-from . import core, files, formats, growth, small, trickle
+from . import core, files, formats, growth, operate, small, trickle
 
 JOBS: list[Job] = [
     *core.JOBS,
@@ -11,5 +11,6 @@ JOBS: list[Job] = [
     *small.JOBS,
     *files.JOBS,
     *formats.JOBS,
+    *operate.JOBS,
     *growth.JOBS,
 ]

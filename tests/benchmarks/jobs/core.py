@@ -29,7 +29,7 @@ def delay(kind: str) -> Job:
     limits = {"p99 ms": 5.0}
     more: dict[str, Any] = {"limits": limits, "rounds": 2, "quick": 0.2, "same": None}
     more["label"] = label
-    return Job(f"latency-{kind}", title, latency, 250, KIT, starlette(), **more)
+    return Job(f"latency-{kind}", title, latency(), 250, KIT, starlette(), **more)
 
 
 def peak(kind: str, content: str, peers: tuple[Side, ...] = (), **more: Any) -> Job:

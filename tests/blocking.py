@@ -1,0 +1,55 @@
+"""Blocking calls on asyncio's loop: any that the library makes raises, but for those listed here.
+
+A call counts whose stack holds a frame of the library, so that content which blocks the loop it is
+stepped on is caught as well. The fixture `blocking_calls_raise` turns this on for a test file.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import streamkit
+import streamkit.testing
+
+__all__ = ["ALLOWED", "raise_for_blocking_calls"]
+
+# Blocking calls that are made on the loop on purpose: where, and why.
+ALLOWED = {
+    ("streamkit/sources.py", "__init__"): "the working directory may change until the file is read",
+    ("streamkit/asgi/connection.py", "_sockets"): "/proc is in memory; a body that failed is cut",
+    ("tests/test_closing.py", "_open_files"): "the test's own `on_close` lists /proc",
+    ("tests/test_closing.py", "<setcomp>"): "the same, before Python 3.12",
+    ("streamkit/testing/server.py", "_send_file"): "the server of the tests reads what it is named",
+}
+# Calls that blockbuster does not know of.
+MORE = [(os, "open"), (os, "lstat"), (os, "pread"), (os, "preadv"), (io, "open")]
+
+
+@contextmanager
+def raise_for_blocking_calls() -> Iterator[None]:
+    """Let blocking calls on a running loop raise `blockbuster.BlockingError`."""
+    from blockbuster import BlockBusterFunction, blockbuster_ctx
+
+    excluded = [streamkit.testing]
+    with blockbuster_ctx(streamkit, excluded_modules=excluded) as blockbuster:
+        for module, name in MORE:
+            blockbuster.functions[f"{module.__name__}.{name}"] = BlockBusterFunction(
+                module,
+                name,
+                scanned_modules=streamkit,
+                excluded_modules=excluded,
+                can_block_predicate=_takes_only_what_is_cached,
+            ).activate()
+        for file, function in ALLOWED:
+            for blocking in blockbuster.functions.values():
+                blocking.can_block_in(file, function)
+        yield
+
+
+def _takes_only_what_is_cached(*arguments: Any, **_: Any) -> bool:
+    """Whether a `preadv` takes only what the page cache has."""
+    return len(arguments) == 4 and arguments[3] == getattr(os, "RWF_NOWAIT", -1)
