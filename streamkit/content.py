@@ -69,7 +69,7 @@ class ContentTask:
 
     async def start(self) -> None:
         """Start it; returns after the turn in which a short stream comes to its end."""
-        self._task = loop.spawn(self._serve, self._close)
+        self._task = self._sender.task = loop.spawn(self._serve, self._close)
         await loop.checkpoint()
         self._attended = True
         if self._opened and not self.served:

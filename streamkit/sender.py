@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
@@ -39,6 +40,7 @@ class Sender:
     __slots__ = (
         "_aside",
         "_aside_task",
+        "_begun",
         "_is_plain",
         "_last_type",
         "compressed",
@@ -49,6 +51,7 @@ class Sender:
         "observation",
         "shuts_down",
         "stopped",
+        "task",
         "waits",
         "writer",
     )
@@ -76,15 +79,31 @@ class Sender:
         self._last_type: type = bytes
         # Whether a chunk is all there is to send, and nothing else to be looked at.
         self._is_plain = False
+        # The content's task, for `push`; and a `send` that it is to finish.
+        self.task: loop.Task | None = None
+        self._begun: Coroutine[Any, Any, None] | None = None
 
     async def send_all(self, body: Body) -> None:
         """Send all that the body gives, unless the app shuts down; raises its error."""
         writer = self.writer
         writer.shield = body.shield
+        use_sender = getattr(body, "use_sender", None)
+        if use_sender is not None and self.task is not None and self.task.can_step:
+            use_sender(self)
+        try:
+            await self._send_until_end(body)
+        finally:
+            if self._begun is not None:
+                self._begun.close()
+
+    async def _send_until_end(self, body: Body) -> None:
+        writer = self.writer
         while writer.state is not State.ENDED:
             self.waits = True
             chunks = await body.ready()
             self.waits = False
+            if self._begun is not None:
+                await self._finish_push(self._begun)
             if self._is_plain and len(chunks) == 1 and not body.finished:
                 # The way of an item that comes alone: the fewest steps.
                 self._last_type = type(chunks[0])
@@ -99,6 +118,27 @@ class Sender:
             await self._send_chunks(chunks, body)
             if self.shuts_down and self.is_between_frames:
                 return
+
+    def push(self, take: Callable[[], bytes | None]) -> bool:
+        """Send an item while the content's task waits for the body, without waking it.
+
+        False if it can't be done, or if `send` waits, or `take` has nothing: then `ready` has to
+        return, and the task goes on.
+        """
+        if not (self.waits and self._is_plain) or (chunk := take()) is None:
+            return False
+        assert self.task is not None
+        self._last_type = type(chunk)
+        self._begun = self.writer.begin_body(chunk, self.task.step)
+        self.items += 1
+        self.last_item = self.writer.last_sent
+        self.waits = self._begun is None
+        return self.waits
+
+    async def _finish_push(self, begun: Awaitable[None]) -> None:
+        self._begun = None
+        await begun
+        self.last_item = self.writer.last_sent
 
     async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
         writer = self.writer

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import streamkit
+import streamkit.live
 
 PACKAGE = Path(streamkit.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
@@ -28,7 +29,7 @@ FLOORS = [
     ["demo", "__main__"],
 ]
 # Public names that are not the package's own.
-PUBLIC = {"streamkit.fastapi": ["StreamRoute"]}
+PUBLIC = {"streamkit.fastapi": ["StreamRoute"], "streamkit.live": streamkit.live.__all__}
 # Floors of packages that are pure: no framework, no event loop, no threads, no I/O, no clock.
 PURE = ["encoders", "http", "openapi"]
 IMPURE = {"anyio", "asyncio", "fastapi", "selectors", "socket", "starlette", "threading", "time"}

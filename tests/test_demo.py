@@ -43,7 +43,16 @@ from streamkit.testing import check_source, fetch, stream
 from tests.server import ROOT, Server, free_port, serving, wait_for
 
 SHOWN = ["/drawing.png", "/tokens", "/slow-file", "/race/streamkit", "/firehose"]
-SHOWN += ["/readings.jsonl", "/clock", "/pictures", "/film.mp4", "/melody.wav", "/readings.csv"]
+SHOWN += [
+    "/readings.jsonl",
+    "/clock",
+    "/lasting",
+    "/counter",
+    "/pictures",
+    "/film.mp4",
+    "/melody.wav",
+    "/readings.csv",
+]
 SHOWN += ["/export.zip", "/gibibyte.bin", "/objects/brook.txt"]
 OTHERS = ["/lines", "/megabytes.bin", "/archive.zip", "/answer", "/report.pdf", "/open-files"]
 PATHS = [*SHOWN, *OTHERS]

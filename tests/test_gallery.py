@@ -74,6 +74,8 @@ PLAYS = {
     "race_streamkit": "Number(card.querySelector('.ratio output').textContent) > 0",
     "firehose": "Number(card.dataset.made) > 0",
     "readings": "card.querySelectorAll('tbody tr').length > 2",
+    "lasting": "card.querySelector('.screen').textContent.startsWith('This answer')",
+    "counter": "Number(card.querySelector('.number').textContent) >= 0",
     "clock": "card.querySelector('.ticks').textContent.startsWith('tick 1tick 2')",
     "pictures": "card.querySelector('img').naturalWidth === 160",
     "melody": "card.querySelector('audio').currentTime > 0",
@@ -93,7 +95,12 @@ def wait_for_counts(tab: Any, streams: int, files: int) -> None:
         )
 
 
-LABELS = {"race_streamkit": "Race", "gibibyte": "Start or resume", "stored": "All of it"}
+LABELS = {
+    "race_streamkit": "Race",
+    "lasting": "Ask",
+    "gibibyte": "Start or resume",
+    "stored": "All of it",
+}
 
 
 def test_every_card_plays_and_leaves_nothing_open(tabs: Tabs) -> None:
@@ -184,6 +191,55 @@ def test_events_go_on_after_the_last_one_that_was_seen(tabs: Tabs) -> None:
     ]
     card.press("Leave now")
     wait_for_counts(card.tab, 0, 0)
+
+
+MARKED = "card.querySelectorAll('mark')[arg]?.textContent.split(' ').length > 3"
+ANSWER = "This answer goes on, whether you look or not. Leave, come back, and miss no word of it. "
+
+
+def test_an_answer_survives_leaving_and_a_reload(tabs: Tabs) -> None:
+    tab = tabs.open()
+    card, said = Card(tab, "lasting"), "card.querySelector('.screen').textContent"
+    card.press("Ask")
+    card.wait(PLAYS["lasting"])
+
+    card.press("Leave now")
+    card.wait("card.querySelector('.server').textContent.includes('disconnect after')")
+    # Words go on meanwhile.
+    tab.wait_for_timeout(1000)
+    card.press("Come back")
+    card.wait(MARKED, 0)
+    with tab.expect_navigation():
+        card.press("Reload the page")
+
+    card = Card(tab, "lasting")
+    card.wait_for_state("live")
+    kept = card.read(said)
+    card.wait(f"{said}.length > arg", len(kept) + 10)
+    text = card.read(said)
+    assert (3 * ANSWER).startswith(text)
+    assert len(kept) > len("This answer goes on, whether ")
+    card.press("Leave now")
+
+
+def test_two_tabs_share_a_counter(tabs: Tabs) -> None:
+    cards = [Card(tabs.open(), "counter") for _ in range(2)]
+    number = "Number(card.querySelector('.number').textContent)"
+    for card in cards:
+        card.press("Play")
+        card.wait_for_state("live")
+    cards[0].press("Add one")
+    cards[0].wait(f"{number} > 0")
+    seen = cards[0].read(number)
+
+    for card in cards:
+        card.wait(f"{number} === arg", seen)
+    cards[1].press("Add one")
+    for card in cards:
+        card.wait(f"{number} === arg", seen + 1)
+        card.press("Leave now")
+
+    wait_for_counts(cards[0].tab, 0, 0)
 
 
 def test_the_video_seeks_with_range_requests(tabs: Tabs) -> None:

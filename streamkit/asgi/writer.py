@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum, auto
 from typing import Any
 
@@ -126,6 +126,32 @@ class Writer:
         """Send bytes of the body as they are."""
         return self.send({"type": self._body_type, "body": body, "more_body": more}, len(body))
 
+    def begin_body(
+        self, body: bytes, step: Callable[[Any], Any]
+    ) -> Coroutine[Any, Any, None] | None:
+        """Send bytes of the body, as far as one `step` goes: the rest to wait for, if any."""
+        sending = self._send({"type": self._body_type, "body": body, "more_body": True})
+        trap: Any = None
+        try:
+            trap = step(sending)
+        except StopIteration:
+            self.last_sent = self.clock()
+            self.bytes_sent += len(body)
+            return None
+        except BaseException as exc:
+            sending = _fail(exc)
+        self.sending_since = self.clock()
+        return self._finish(sending, trap, len(body))
+
+    async def _finish(self, sending: Any, trap: Any, size: int) -> None:
+        try:
+            await loop.rest_of(sending, trap)
+        except OSError as exc:
+            raise ClientLeft from exc
+        self.sending_since = None
+        self.last_sent = self.clock()
+        self.bytes_sent += size
+
     async def send(self, message: Message, size: int = 0) -> None:
         """Send one message, with `size` bytes of the body.
 
@@ -142,6 +168,10 @@ class Writer:
             raise ClientLeft from exc
         self.last_sent = clock()
         self.bytes_sent += size
+
+
+async def _fail(error: BaseException) -> None:
+    raise error
 
 
 def join(chunks: list[bytes]) -> list[bytes]:

@@ -76,6 +76,9 @@ def body_of(opened: Opened) -> Body:
     """The body for what `open_content` gave; on the loop that is going to run it."""
     if isinstance(opened, ThreadedBody):
         return opened
+    if callable(make_body := getattr(opened, "make_body", None)):
+        made: Body = make_body()
+        return made
     content = WholeSource(opened) if isinstance(opened, ByteSource) else opened
     if not loop.in_trio():
         return SteppedBody(content)

@@ -17,13 +17,13 @@ from streamkit import (
     graceful_shutdown,
     last_event_id,
 )
-from streamkit.demo import items, live, race, seekable
+from streamkit.demo import items, lasting, live, race, seekable
 from streamkit.demo.page import STATIC, render_page
 from streamkit.demo.record import RecordedRoute, Wire, record
 
 __all__ = ["app"]
 
-ROUTERS = [live.router, items.router, seekable.router, race.router]
+ROUTERS = [live.router, items.router, lasting.router, seekable.router, race.router]
 # Only these, for every path; the types don't depend on the system's table.
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 FILES = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
@@ -31,8 +31,8 @@ FILES = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open streams don't keep the demo from ending."""
-    async with graceful_shutdown(grace=0.5):
+    """Open streams don't keep the demo from ending, and neither do those that nobody reads."""
+    async with graceful_shutdown(grace=0.5), lasting.live:
         yield
 
 

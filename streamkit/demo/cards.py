@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from streamkit.demo import items, live, race, seekable
+from streamkit.demo import items, lasting, live, race, seekable
 from streamkit.demo.melody import MELODY
 
 __all__ = ["CARDS", "Button", "Card"]
@@ -164,6 +164,31 @@ CARDS = [
         '<p class="time" role="timer">--:--:--</p><ol class="ticks" aria-label="Ticks"></ol>',
         (PLAY, LEAVE, fail_at(3)),
         auto=True,
+    ),
+    Card(
+        lasting.lasting,
+        "answer",
+        "An answer that outlives the page",
+        "Leave, or reload the page: the answer goes on without you. Who comes back gets what was "
+        "said meanwhile, which is marked, and the rest.",
+        "Lasting",
+        SCREEN.format("The answer"),
+        (
+            Button("Ask", "play"),
+            LEAVE,
+            Button("Come back", "comeBack"),
+            Button("Reload the page", "reload"),
+        ),
+    ),
+    Card(
+        lasting.counter,
+        "counter",
+        "A counter that tabs share",
+        "One channel, and as many readers as there are tabs. Open another one, and add there.",
+        "Counter",
+        '<p class="time"><output class="number">0</output></p>',
+        (PLAY, Button("Add one", "add"), Button("Open another tab", "another"), LEAVE),
+        also=(lasting.add_one,),
     ),
     Card(
         items.pictures,

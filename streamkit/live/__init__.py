@@ -1,17 +1,19 @@
 """Streams that outlive a connection, and one stream for many: in memory, or over Redis.
 
     live.py      Live: start, follow, cancel, state, channel
-    run.py       Run
+    run.py       Run, and how one begins
+    content.py   what `start` takes
     channel.py   Channel: publish, follow
-    follow.py    Follow: one reader, the content of its response
+    follow.py    Follow: the content of a reader's response
     place.py     where a reader begins
+    reader.py    how it takes records; body.py how its response sends them
     producer.py  drives a run's content and appends its items
     core.py      what they share; keeper.py leases and lingering
     tail.py      the newest records of a stream, shared by all its readers in this process
     formats.py   records as events and lines
     records.py   items as a log keeps them
     log.py       Log: what an engine has to offer
-    memory.py    MemoryLog
+    memory.py    MemoryLog; memory_stream.py one stream in it
     redis.py     RedisLog: runs; redis_channels.py its channels, redis_client.py its commands
     wire.py      the connection that pipelines, and link.py the one that blocks
     checks.py    what arguments must be

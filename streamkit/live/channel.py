@@ -11,8 +11,9 @@ import anyio
 
 from streamkit import loop
 from streamkit.live.core import Core
-from streamkit.live.follow import Follow, OnSlow
+from streamkit.live.follow import Follow
 from streamkit.live.log import WINDOW
+from streamkit.live.reader import OnSlow
 from streamkit.live.records import Payload, end_payload, payload_of
 
 __all__ = ["Channel", "Closing"]

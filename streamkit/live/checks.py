@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check_gap", "check_id", "check_seconds", "checked_path"]
+__all__ = ["check_channel", "check_gap", "check_id", "check_seconds", "checked_path"]
 
 
 def check_seconds(name: str, value: object, *, least: float = 0.0) -> None:
@@ -36,3 +36,15 @@ def check_gap(gap: object) -> None:
     """Raise for a `gap` that is neither None nor "event"."""
     if gap is not None and gap != "event":
         raise ValueError(f"gap must be None (a 410) or 'event', got {gap!r}")
+
+
+def check_channel(history: object, max_age: object, on_slow: object) -> None:
+    """Raise for what can't be a channel's options."""
+    if isinstance(history, bool) or not isinstance(history, int):
+        raise TypeError(f"history must be a number of items, got {history!r}")
+    if history < 0:
+        raise ValueError(f"history must be 0 or more items, got {history}")
+    if max_age is not None:
+        check_seconds("max_age", max_age, least=0.001)
+    if on_slow not in ("cut", "gap", "latest"):
+        raise ValueError(f"on_slow must be 'cut', 'gap' or 'latest', got {on_slow!r}")

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from streamkit import loop
-from streamkit.closing import close_async
 from streamkit.live.channel import Channel
-from streamkit.live.checks import check_id, check_seconds, checked_path
+from streamkit.live.checks import check_channel, check_id, check_seconds, checked_path
 from streamkit.live.core import Core
-from streamkit.live.follow import Follow, OnSlow
+from streamkit.live.follow import Follow
 from streamkit.live.keeper import CANCELLED
-from streamkit.live.log import Info, Log
+from streamkit.live.log import Log
 from streamkit.live.memory import MemoryLog
-from streamkit.live.producer import Producer, as_async
-from streamkit.live.records import end_payload
-from streamkit.live.run import Run
+from streamkit.live.reader import OnSlow
+from streamkit.live.run import Run, launch
 from streamkit.shutdown import Shutdown, graceful_shutdown
 
 if TYPE_CHECKING:
@@ -127,48 +123,7 @@ class Live:
             run = await live.start(answer(question), linger=60)
             return SSEStreamingResponse(run.follow(), headers=run.headers)
         """
-        items = as_async(content)
-        core = self._core
-        try:
-            core.check_running()
-            if id is not None:
-                check_id(id)
-            if linger is not None:
-                check_seconds("linger", linger)
-            name = secrets.token_urlsafe(16) if id is None else id
-            origin = await core.log.begin(name, ttl=core.ttl, lease=core.lease, linger=linger)
-        except BaseException:
-            await _close(items)
-            raise
-        if origin is None:
-            await _close(items)
-            return Run(self, name)
-        try:
-            tail = await core.hold(name, Info(origin, origin, None, linger))
-        except BaseException:
-            await _close(items)
-            self._give_up(name)
-            raise
-        core.produce(
-            Producer(
-                core.log,
-                name,
-                items,
-                tail,
-                linger=linger,
-                ttl=core.ttl,
-                on_closed=core.closed,
-            )
-        )
-        return Run(self, name)
-
-    def _give_up(self, name: str) -> None:
-        async def end() -> None:
-            # If the log doesn't answer, the lease runs out.
-            with suppress(Exception):
-                await self._core.end(name, end_payload("failed", "not started"))
-
-        loop.spawn(end)
+        return Run(self, await launch(self._core, content, id, linger))
 
     def follow(self, id: str, after: str | None = None, *, gap: str | None = None) -> Follow:  # noqa: A002
         """Content for a response: the items of a run strictly after an id, and on to its end.
@@ -237,14 +192,7 @@ class Live:
             prices = live.channel("prices", history=1000, max_age=600)
         """
         check_id(name, "name")
-        if isinstance(history, bool) or not isinstance(history, int):
-            raise TypeError(f"history must be a number of items, got {history!r}")
-        if history < 0:
-            raise ValueError(f"history must be 0 or more items, got {history}")
-        if max_age is not None:
-            check_seconds("max_age", max_age, least=0.001)
-        if on_slow not in ("cut", "gap", "latest"):
-            raise ValueError(f"on_slow must be 'cut', 'gap' or 'latest', got {on_slow!r}")
+        check_channel(history, max_age, on_slow)
         channel = Channel(self._core, name, history, max_age, on_slow)
         known = self._channels.setdefault(name, channel)
         if known._options != channel._options:
@@ -281,8 +229,3 @@ class Live:
         if not self._path_is_given:
             self._path = prefix
         return make_router(self, prefix, authorize, gap)
-
-
-async def _close(items: AsyncIterable[Any]) -> None:
-    with anyio.CancelScope(shield=True):
-        await close_async(items)

@@ -6,73 +6,14 @@ import heapq
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 
 from streamkit.declare import whole_number
 from streamkit.live.errors import Gone, RunEnded
 from streamkit.live.log import Info, Sink
+from streamkit.live.memory_stream import OVERHEAD, ZERO, Kept, make_id
 from streamkit.live.records import END, Payload, Record
 
 __all__ = ["MemoryLog"]
-
-# What a record costs beside its data: the tuple, its id, its place in a list.
-OVERHEAD = 200
-ZERO = "0" * 13 + "-" + "0" * 10
-_id = attrgetter("id")
-
-
-def make_id(milliseconds: int, number: int) -> str:
-    """An id as it is shown: zero-padded, so that ids sort as strings."""
-    return f"{milliseconds:013d}-{number:010d}"
-
-
-class _Stream:
-    """One run or channel: `records[start:]` are what is kept of it."""
-
-    def __init__(self, origin: str, is_channel: bool) -> None:
-        self.origin = self.floor = origin
-        self.is_channel = is_channel
-        self.records: list[Record] = []
-        self.times: list[float] = []
-        self.start = 0
-        self.size = 0
-        self.end: Record | None = None
-        self.linger: float | None = None
-        self.expires = 0.0
-        self.sinks: list[Sink] = []
-
-    @property
-    def last(self) -> str:
-        return self.records[-1].id if self.records else self.floor
-
-    def drop(self, count: int) -> int:
-        """Forget the oldest `count`; gives the bytes that frees."""
-        if not count:
-            return 0
-        gone = self.records[self.start : self.start + count]
-        self.floor = gone[-1].id
-        self.start += count
-        freed = sum(len(record.data) + OVERHEAD for record in gone)
-        self.size -= freed
-        # Cut the list rarely: that moves all that is left.
-        if (self.start > 1024 and self.start * 2 > len(self.records)) or self.count == 0:
-            del self.records[: self.start]
-            del self.times[: self.start]
-            self.start = 0
-        return freed
-
-    @property
-    def count(self) -> int:
-        return len(self.records) - self.start
-
-    def index_after(self, after: str) -> int:
-        """The index of the first record after an id."""
-        if after == self.floor:
-            return self.start
-        index = bisect_right(self.records, after, self.start, key=_id)
-        if index > self.start and self.records[index - 1].id == after:
-            return index
-        raise Gone(after)
 
 
 class MemoryLog:
@@ -89,7 +30,7 @@ class MemoryLog:
     def __init__(self, *, max_bytes: int = 64 * 1024 * 1024) -> None:
         whole_number("max_bytes", max_bytes)
         self._max_bytes = max_bytes
-        self._streams: dict[tuple[bool, str], _Stream] = {}
+        self._streams: dict[tuple[bool, str], Kept] = {}
         # Of runs that ended, the oldest first.
         self._ended: dict[str, None] = {}
         self._expiry: list[tuple[float, bool, str]] = []
@@ -113,25 +54,31 @@ class MemoryLog:
             return None
         # No two runs of one name may share it, however soon the first one expired.
         self._last_ms = self._now_ms() + 1
-        stream = self._streams[False, run] = _Stream(make_id(self._last_ms, 0), False)
+        stream = self._streams[False, run] = Kept(make_id(self._last_ms, 0), False)
         stream.linger = linger
         return stream.origin
 
     async def append(self, run: str, number: int, payloads: Sequence[Payload]) -> list[str]:
-        return self.append_now(run, number, payloads)
+        return [
+            self.append_now(run, number + index, payload) for index, payload in enumerate(payloads)
+        ]
 
-    def append_now(self, run: str, number: int, payloads: Sequence[Payload]) -> list[str]:
-        """`append`, which never waits here."""
+    def append_now(self, run: str, number: int, payload: Payload) -> str:
+        """`append` of one item, which never waits here."""
         stream = self._streams.get((False, run))
         if stream is None or stream.end is not None:
             raise RunEnded(stream.end if stream is not None else None)
-        generation = stream.origin[:14]
-        records = [
-            Record(f"{generation}{number + index:010d}", *payload)
-            for index, payload in enumerate(payloads, 1)
-        ]
-        self._add(stream, records)
-        return [record[0] for record in records]
+        id_ = stream.generation + str(number + 1).zfill(10)
+        record = Record(id_, payload[0], payload[1])
+        stream.records.append(record)
+        size = OVERHEAD + len(payload[1])
+        stream.size += size
+        self._size += size
+        for sink in stream.sinks:
+            sink.feed((record,))
+        if self._size > self._max_bytes:
+            self._shrink()
+        return id_
 
     async def end(self, run: str, payload: Payload, *, ttl: float) -> Record | None:
         stream = self._streams.get((False, run))
@@ -170,7 +117,7 @@ class MemoryLog:
         stream = self._streams.get((True, channel))
         if stream is None:
             self._expire()
-            stream = self._streams[True, channel] = _Stream(ZERO, True)
+            stream = self._streams[True, channel] = Kept(ZERO, True)
             self._touch(True, channel, stream, max(ttl, max_age or 0))
         now = time.monotonic()
         stream.expires = now + max(ttl, max_age or 0)
@@ -229,7 +176,7 @@ class MemoryLog:
         if found is None:
             if not channel:
                 raise Gone(after)
-            found = self._streams[True, stream] = _Stream(ZERO, True)
+            found = self._streams[True, stream] = Kept(ZERO, True)
             self._touch(True, stream, found, 60.0)
         if records := found.records[found.index_after(after) :]:
             sink.feed(records)
@@ -241,7 +188,7 @@ class MemoryLog:
 
         return unsubscribe
 
-    def _add(self, stream: _Stream, records: list[Record]) -> None:
+    def _add(self, stream: Kept, records: list[Record]) -> None:
         stream.records += records
         if stream.is_channel:
             stream.times += [time.monotonic()] * len(records)
@@ -264,7 +211,7 @@ class MemoryLog:
                 return
             self._size -= largest.drop(max(largest.count // 8, 1))
 
-    def _touch(self, is_channel: bool, name: str, stream: _Stream, ttl: float) -> None:
+    def _touch(self, is_channel: bool, name: str, stream: Kept, ttl: float) -> None:
         stream.expires = time.monotonic() + ttl
         heapq.heappush(self._expiry, (stream.expires, is_channel, name))
 

@@ -9,8 +9,8 @@ from streamkit.live.records import END, Record
 
 __all__ = ["LARGEST_PAGE", "PAGE", "Place"]
 
-# Records in the first page of a replay; pages grow up to the second, if their items are small.
-PAGE, LARGEST_PAGE = 64, 1024
+# Records in the first page of a replay, and in the largest, if items are small.
+PAGE, LARGEST_PAGE = 16, 1024
 
 
 class Place:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from inspect import iscoroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator
 from time import monotonic
+from types import coroutine
 from typing import Any
 
 import anyio
 
 from streamkit import loop
-from streamkit.adapters.files import async_file_chunks, file_chunks, is_async_file
 from streamkit.closing import close_async, first_of
-from streamkit.iterate import iterate_in_threadpool
 from streamkit.live.errors import LogUnavailable, RunEnded
 from streamkit.live.log import Log
 from streamkit.live.memory import MemoryLog
 from streamkit.live.records import END, Payload, Record, end_payload, payload_of
 from streamkit.live.tail import Tail
 
-__all__ = ["Producer", "as_async"]
+__all__ = ["Producer"]
 
 logger: logging.Logger = logging.getLogger("streamkit")
 
@@ -28,57 +26,6 @@ logger: logging.Logger = logging.getLogger("streamkit")
 SLICE = 0.001
 # Items that may wait for the log before their content does.
 BACKLOG = 1024
-
-
-class _File:
-    """An open async file, which the run owns."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return async_file_chunks(self._file)
-
-    async def aclose(self) -> None:
-        if (error := await close_async(self._file)) is not None:
-            raise error
-
-
-class _SyncFile:
-    """An open file, which the run owns."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def __iter__(self) -> Any:
-        return file_chunks(self._file)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def as_async(content: Any) -> AsyncIterable[Any]:
-    """Any content that is a stream as an async iterable, which is closed in place of it."""
-    if callable(getattr(content, "read", None)):
-        if is_async_file(content):
-            return _File(content)
-        return iterate_in_threadpool(_SyncFile(content))
-    if isinstance(content, AsyncIterable):
-        return content
-    if isinstance(content, Iterable) and not isinstance(
-        content, str | bytes | bytearray | memoryview | Mapping
-    ):
-        return iterate_in_threadpool(content)
-    hint = "; put a single item into a list: [item]"
-    if iscoroutine(content):
-        content.close()
-        hint = "; await it first"
-    elif callable(content):
-        hint = "; call it"
-    raise TypeError(
-        f"Live.start() takes an iterable or async iterable of items, or an open file, "
-        f"got {type(content).__name__}{hint}"
-    )
 
 
 class Producer:
@@ -113,10 +60,11 @@ class Producer:
         self._iterator: AsyncIterator[Any] | None = None
         self._on_closed = on_closed
         self._count = 0
+        # How often the loop had its turn while items were taken.
+        self._turns = 0
         self._pending: list[Payload] = []
         self._appending = False
         self._appended = loop.make_signal()
-        self._waits_for_log = False
         # Once the log has failed, this process alone goes on.
         self._log_error: Exception | None = None
         self._minted = 0
@@ -154,41 +102,56 @@ class Producer:
 
     async def _drive(self) -> None:
         try:
-            await self._take_items()
+            await self._count_turns(self._take_items())
         except BaseException as exc:
             self._error = exc
         self._finishing = True
+
+    @coroutine
+    def _count_turns(self, taking: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        """Count the turns that the loop has while items are taken: content may never wait."""
+        step: Callable[[Any], Any] = taking.send
+        argument: Any = None
+        while True:
+            try:
+                trap = step(argument)
+            except StopIteration:
+                return
+            self._turns += 1
+            step = taking.send
+            try:
+                argument = yield trap
+            except BaseException as exc:
+                step, argument = taking.throw, exc
 
     async def _take_items(self) -> None:
         if self._stopped is not None:
             return
         self._iterator = aiter(self._content)
-        until = monotonic() + SLICE
-        log = self._log
+        turns, until = 0, monotonic() + SLICE
+        append_now = None
         # A subclass may append in a way of its own.
-        is_plain = isinstance(log, MemoryLog) and type(log).append is MemoryLog.append
-        append_now = log.append_now if isinstance(log, MemoryLog) and is_plain else None
+        if isinstance(self._log, MemoryLog) and type(self._log).append is MemoryLog.append:
+            append_now = self._log.append_now
         async for item in self._iterator:
             payload = payload_of(item)
-            if append_now is not None and self._log_error is None:
-                self._append_now(append_now, payload)
-            else:
+            if append_now is None or self._log_error is not None:
                 await self._append(payload)
+            else:
+                try:
+                    append_now(self.run, self._count, payload)
+                    self._count += 1
+                except RunEnded as exc:
+                    # It expired, or was removed to make room, while it ran; or has ended.
+                    end = exc.end or Record("~", *end_payload("failed", "expired"))
+                    self.tail.feed([end])
             if self._stopped is not None:
                 return
-            # Content that never waits would keep the loop from all others.
-            if monotonic() > until:
+            if turns != self._turns:
+                turns, until = self._turns, monotonic() + SLICE
+            elif monotonic() > until:
+                # Content that never waits would keep the loop from all others.
                 await loop.checkpoint()
-                until = monotonic() + SLICE
-
-    def _append_now(self, append_now: Callable[..., list[str]], payload: Payload) -> None:
-        try:
-            append_now(self.run, self._count, (payload,))
-        except RunEnded as exc:
-            # It expired, or was removed to make room, while it ran; or has ended.
-            self.tail.feed([exc.end or Record("~", *end_payload("failed", "expired"))])
-        else:
-            self._count += 1
 
     async def _append(self, payload: Payload) -> None:
         if self._log_error is not None:
@@ -201,7 +164,6 @@ class Producer:
                 self._appending = True
                 loop.spawn(self._append_pending)
             while len(self._pending) > BACKLOG and self._log_error is None:
-                self._waits_for_log = True
                 await self._appended.wait()
 
     async def _append_pending(self) -> None:
@@ -220,19 +182,20 @@ class Producer:
             ids = await self._log.append(self.run, self._count, batch)
         except RunEnded as exc:
             end = exc.end or await self._log.end(self.run, end_payload("failed"), ttl=self._ttl)
-            if end is None:
-                self._log_failed(LogUnavailable("the run is no longer in the log"))
-                self._feed(batch)
-            else:
+            if end is not None:
                 self.tail.feed([end])
+                return
+            self._log_failed(LogUnavailable("the run is no longer in the log"))
         except Exception as exc:
             self._log_failed(exc)
-            self._feed(batch)
         else:
             self._count += len(ids)
             if self._log.remote:
                 records = zip(ids, batch, strict=True)
                 self.tail.feed([Record(id_, *payload) for id_, payload in records])
+            return
+        # What was appended, and read back, before its reply was lost is there already.
+        self._feed(batch[max(self.tail.top - self._count, 0) :])
 
     def _log_failed(self, error: Exception) -> None:
         self._log_error = error
@@ -244,12 +207,11 @@ class Producer:
 
     def _feed(self, batch: list[Payload]) -> None:
         """Give to the readers here what the log could not take."""
-        records = []
         for payload in batch:
             self._minted += 1
             # Sorts behind what the log gave, and no log knows it: who comes back gets a 410.
-            records.append(Record(f"{self.tail.last[:24]}~{self._minted:010d}", *payload))
-        self.tail.feed(records)
+            id_ = f"{self.tail.last[:24]}~{self._minted:010d}"
+            self.tail.feed([Record(id_, *payload)])
 
     async def _finish(self) -> None:
         """The cleanup: it is not reached by the cancellation that stopped the content."""
@@ -262,8 +224,7 @@ class Producer:
 
     async def _write_end(self, closing: BaseException | None) -> None:
         error = self._error
-        stopped = self._stopped is not None
-        if stopped and isinstance(error, anyio.get_cancelled_exc_class()):
+        if self._stopped is not None and isinstance(error, anyio.get_cancelled_exc_class()):
             error = None
         error = first_of(error, closing)
         if error is not None:

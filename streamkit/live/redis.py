@@ -24,7 +24,7 @@ import redis
 
 from streamkit.live.errors import Gone, LogUnavailable, RunEnded
 from streamkit.live.log import FIRST, Info
-from streamkit.live.memory import ZERO
+from streamkit.live.memory_stream import ZERO
 from streamkit.live.records import END, Payload, Record
 from streamkit.live.redis_channels import RedisChannels
 from streamkit.live.redis_ids import (

@@ -11,7 +11,7 @@ from typing import Any
 
 from streamkit.live.errors import LogUnavailable
 from streamkit.live.link import Entries
-from streamkit.live.memory import ZERO
+from streamkit.live.memory_stream import ZERO
 from streamkit.live.records import Payload
 from streamkit.live.redis_client import RedisClient
 from streamkit.live.redis_ids import before, milliseconds, show

@@ -5,8 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from time import monotonic
+from typing import Protocol
 
 from streamkit import loop
+from streamkit.body.base import LOOP_SLICE
 from streamkit.live.errors import LogUnavailable
 from streamkit.live.formats import RecordFormat
 from streamkit.live.log import WINDOW, Info, Log
@@ -19,6 +22,14 @@ CHUNK = 65536
 # Chunks that are kept for other readers at the same place, until more comes.
 CHUNKS = 16
 _id = attrgetter("id")
+
+
+class Idle(Protocol):
+    """A reader that waits, and whose response can be sent from the loop."""
+
+    def push(self) -> bool:
+        """Send what has come; False if it no longer waits for that."""
+        ...
 
 
 class Tail:
@@ -50,6 +61,10 @@ class Tail:
         self.unsubscribe: Callable[[], None] | None = None
         self.on_end: Callable[[Record], None] | None = None
         self.waiting: dict[loop.Signal, None] = {}
+        # Readers whose responses send from the loop, and those of them that are still to be served.
+        self.idle: dict[Idle, None] = {}
+        self._queue: list[Idle] = []
+        self._serves = self._again = False
         self._encoded: dict[RecordFormat, dict[int, bytes]] = {}
         # What was made of all records from an index on: the chunk, the next index, the last id.
         self.chunks: dict[tuple[RecordFormat, int], tuple[bytes, int, str]] = {}
@@ -62,19 +77,17 @@ class Tail:
                 return
         if self.end is not None and not self.is_channel:
             return
+        newest = records[-1]
         if self.chunks:
             self.chunks.clear()
         self.records += records
         self.top += len(records)
-        self.last = records[-1].id
+        self.last = newest.id
         if len(self.records) > 2 * self.keep:
             self._forget(len(self.records) - self.keep)
-        if records[-1].kind == END:
-            self.end = records[-1]
-            if self.on_end is not None:
-                self.on_end(self.end)
-        else:
-            self.end = None
+        self.end = newest if newest.kind == END else None
+        if self.end is not None and self.on_end is not None:
+            self.on_end(self.end)
         self.wake()
 
     def miss(self, position: str) -> None:
@@ -94,9 +107,35 @@ class Tail:
 
     def wake(self) -> None:
         """Let those look who wait."""
-        waiting, self.waiting = self.waiting, {}
-        for signal in waiting:
-            signal.set()
+        if self.waiting:
+            waiting, self.waiting = self.waiting, {}
+            for signal in waiting:
+                signal.set()
+        if self._serves:
+            self._again = True
+        elif self.idle:
+            # What is fed in one turn of the loop goes out together.
+            self._serves = True
+            loop.call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """Push what has come to the idle readers, for a slice of time."""
+        if not self._queue:
+            self._queue, self._again = list(self.idle), False
+        queue, idle = self._queue, self.idle
+        until = 0.0
+        while queue:
+            reader = queue.pop()
+            if reader in idle and not reader.push():
+                idle.pop(reader, None)
+            if queue:
+                now = monotonic()
+                until = until or now + LOOP_SLICE
+                if now > until:
+                    break
+        self._serves = bool(queue) or self._again
+        if self._serves:
+            loop.call_soon(self._serve)
 
     async def wait(self, signal: loop.Signal) -> None:
         """Wait until something is fed, or fails."""

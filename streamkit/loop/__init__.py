@@ -17,18 +17,21 @@ import anyio
 import anyio.from_thread
 
 from streamkit.loop import onasyncio
+from streamkit.loop.onasyncio import call_soon, rest_of
 
 __all__ = [
     "Signal",
     "Task",
     "Timer",
     "call_at",
+    "call_soon",
     "checkpoint",
     "clock",
     "in_trio",
     "liveness",
     "make_signal",
     "on_loop",
+    "rest_of",
     "run_somewhere",
     "spawn",
     "threadsafe",
@@ -62,6 +65,18 @@ class Task(Protocol):
 
     def kill(self) -> None:
         """Cancel the cleanup as well."""
+
+    @property
+    def can_step(self) -> bool:
+        """Whether `step` works here."""
+        ...
+
+    def step(self, stepped: Coroutine[Any, Any, Any]) -> Any:
+        """Take the first step of a coroutine in place of this task, which waits meanwhile.
+
+        Call it from the loop, in no other task. The code sees this task and its context. Gives
+        what the coroutine waits for, for `rest_of` in the task itself; `StopIteration` at its end.
+        """
 
 
 def in_trio() -> bool:

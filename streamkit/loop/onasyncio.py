@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
-from typing import Any
+from contextvars import Context, copy_context
+from types import coroutine
+from typing import Any, TypeVar
 
-__all__ = ["Signal", "Task"]
+__all__ = ["Signal", "Task", "call_soon", "rest_of"]
 
+T = TypeVar("T")
 Function = Callable[[], Coroutine[Any, Any, None]]
 
 # Seconds by which a loop's clock counts: uvloop rounds to them, and wakes up that much early.
@@ -76,12 +79,14 @@ class Signal:
         return True
 
 
+# What asyncio has for loops and tasks of other makes: "Extending asyncio".
+_enter, _leave = asyncio.tasks._enter_task, asyncio.tasks._leave_task
 # The loop itself keeps only weak references to its tasks.
 _tasks: set[asyncio.Task[None]] = set()
 
 
 class Task:
-    __slots__ = ("_began", "_cleanup", "_function", "_task")
+    __slots__ = ("_began", "_cleanup", "_context", "_function", "_loop", "_task")
 
     def __init__(self, function: Function, cleanup: Function | None) -> None:
         self._function = function
@@ -94,8 +99,27 @@ class Task:
 
     kill = cancel
 
+    @property
+    def can_step(self) -> bool:
+        return self._context is not None
+
+    def step(self, stepped: Coroutine[Any, Any, Any]) -> Any:
+        assert self._context is not None
+        _enter(self._loop, self._task)
+        try:
+            return self._context.run(stepped.send, None)
+        finally:
+            _leave(self._loop, self._task)
+
     def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = running = asyncio.get_running_loop()
+        self._context: Context | None = None
+        if running.get_task_factory() is None:
+            self._context = copy_context()
+            self._task = running.create_task(self._run(), context=self._context)
+        else:
+            # It may know nothing of contexts.
+            self._task = running.create_task(self._run())
         _tasks.add(self._task)
         self._task.add_done_callback(self._ended)
 
@@ -111,3 +135,29 @@ class Task:
         if not self._began and not task.get_loop().is_closed():
             # A loop that shuts down cancels tasks before their first step, too late to clean up.
             self._start()
+
+
+@coroutine
+def rest_of(stepped: Coroutine[Any, Any, T], trap: Any) -> Generator[Any, Any, T]:
+    """The rest of a coroutine of which a step gave `trap`; await it in the task it belongs to."""
+    while True:
+        try:
+            argument = yield trap
+        except GeneratorExit:
+            stepped.close()
+            raise
+        except BaseException as exc:
+            step: Callable[[Any], Any] = stepped.throw
+            argument = exc
+        else:
+            step = stepped.send
+        try:
+            trap = step(argument)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+def call_soon(function: Callable[[], object]) -> None:
+    """Call a function on the loop, in no task."""
+    asyncio.get_running_loop().call_soon(function)

@@ -64,6 +64,8 @@ class Signal:
 
 class Task:
     __slots__ = ("_scope", "_shield")
+    # trio knows one way only to run a task.
+    can_step = False
 
     def __init__(self, function: Function, cleanup: Function | None) -> None:
         self._scope = trio.CancelScope()
@@ -75,6 +77,9 @@ class Task:
 
     def kill(self) -> None:
         self._shield.cancel()
+
+    def step(self, stepped: Coroutine[Any, Any, Any]) -> Any:
+        raise NotImplementedError
 
     async def _run(self, function: Function, cleanup: Function | None) -> None:
         with self._scope, self._shield:

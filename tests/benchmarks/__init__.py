@@ -1,10 +1,11 @@
 """Streamkit against the classes it replaces, on real servers over loopback.
 
-Run from the top of a checkout with the extra `test` installed (Linux: some figures are from /proc):
+Run from the top of a checkout with the groups `test` and
+`benchmarks` installed (Linux: some figures are from /proc):
 
     python -m tests.benchmarks                    every job
-    python -m tests.benchmarks core               one group: core, trickle, small, files, formats
-                                                  or growth
+    python -m tests.benchmarks core               one group: core, trickle, small, files, formats,
+                                                  live or growth
     python -m tests.benchmarks trickle-async      less than a minute; so is any of trickle and small
     python -m tests.benchmarks sync-lines memory  jobs by name or by the beginning of a name
     python -m tests.benchmarks --list             what there is
@@ -17,8 +18,8 @@ of streams. With `--from FILE` it shows what `--json FILE` kept, and measures no
 
 `--rounds N` changes how often each side runs, `--quick` does a fraction of the work (a smoke
 test, not a figure to quote), `--json FILE` keeps the raw figures and the versions they belong to.
-Peers outside the extra (`pip install sse-starlette stream-zip zipstream-ng`, nginx from the
-system) are reported as skipped where they are missing. The client of *small* is wrk where it is
+Peers outside the groups `test` and `benchmarks` (nginx and redis-server from the system), and those
+that are not installed, are reported as skipped. The client of *small* is wrk where it is
 installed.
 
 How to read the table

@@ -15,7 +15,8 @@ from typing import Any
 from . import wrk
 
 PACKAGES = ["streamkit", "starlette", "fastapi", "anyio", "pydantic", "uvicorn", "uvloop"]
-PACKAGES += ["httptools", "sse-starlette", "stream-zip", "zipstream-ng"]
+PACKAGES += ["httptools", "sse-starlette", "stream-zip", "zipstream-ng", "broadcaster", "litestar"]
+PACKAGES += ["redis"]
 PROGRAM = "python -m tests.benchmarks"
 
 
@@ -50,6 +51,10 @@ def versions() -> dict[str, str]:
         said = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=False).stderr
         if number := re.search(r"nginx/(\S+)", said):
             found["nginx"] = number[1]
+    if server := shutil.which("redis-server"):
+        said = subprocess.run([server, "-v"], capture_output=True, text=True, check=False).stdout
+        if number := re.search(r"v=(\S+)", said):
+            found["redis-server"] = number[1]
     if wrk.PROGRAM:
         found["wrk"] = wrk.version()
     return found

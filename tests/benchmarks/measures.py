@@ -9,12 +9,13 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from . import client, wrk
 from .crowd import Crowd, SlowCrowd, pings_beside
 from .samples import sample
-from .servers import Server
+from .servers import Server, start, start_redis
 
 Figures = dict[str, float]
 Measure = Callable[[Server, str, int], Figures]
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 WATCHED_FOR = 2.0
 TRICKLES_FOR = 1.0
+FANS_FOR = 3.0
 PINGS_FOR = 2.5
 SLOW_FOR = 10.0
 
@@ -79,6 +81,37 @@ def trickle(server: Server, url: str, n: int) -> Figures:
         busy, items = used(server, crowd.read, TRICKLES_FOR)
     server.wait_until_idle(1)
     return {"µs/item": busy * 1e6 / max(items, 1)}
+
+
+def fan_out(server: Server, url: str, n: int) -> Figures:
+    """`n` readers of what is sent to all of them: processor time for each item that one gets."""
+    with Crowd(server.address, url, n) as crowd:
+        crowd.wait_for_all()
+        crowd.read(0.5)
+        busy, items = used(server, crowd.read, FANS_FOR)
+    server.wait_until_idle(2)
+    return {"µs/item": busy * 1e6 / max(items, 1)}
+
+
+def replay(server: Server, url: str, n: int) -> Figures:
+    """`n` items that are there before the one reader comes; what that adds to the peak."""
+    client.fetch(server.address, f"/prepare/{n}")
+    before = server.reset_peak()
+    seconds = client.drain(server.address, url)
+    return {"items/s": n / seconds, "MiB": (server.kib("VmHWM") - before) / 1024}
+
+
+def over_redis(server: Server, url: str, n: int) -> Figures:
+    """What passes between the publishing of each of `n` items and its arrival at a reader.
+
+    The reader's server is another process than the publisher's, and both use one Redis.
+    """
+    with start_redis() as port, start("live:over_redis") as publisher, ThreadPoolExecutor(1) as one:
+        found = one.submit(client.delays, server.address, f"/live-redis/{port}/{n}")
+        time.sleep(0.5)
+        client.fetch(publisher.address, f"/publish/{port}/{n}")
+        parts = statistics.quantiles(found.result(), n=100, method="inclusive")
+    return {"p50 ms": parts[49] * 1e3, "p99 ms": parts[98] * 1e3}
 
 
 def bridge(server: Server, url: str, n: int) -> Figures:

@@ -25,7 +25,9 @@ def end_with_input() -> None:
 def main(name: str) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    config = uvicorn.Config(load(name), log_level="error", access_log=False, lifespan="off")
+    # Only live streams live longer than a request.
+    lifespan = "on" if name.startswith("live:") else "off"
+    config = uvicorn.Config(load(name), log_level="error", access_log=False, lifespan=lifespan)
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         threading.Thread(target=end_with_input, daemon=True).start()
         print(listener.getsockname()[1], flush=True)

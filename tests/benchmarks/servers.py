@@ -151,6 +151,23 @@ def start_nginx(work: str, log: IO[bytes]) -> Server:
     return server
 
 
+@contextmanager
+def start_redis() -> Iterator[int]:
+    """A Redis that keeps nothing; its port."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise Unavailable("redis-server is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryFile() as log:
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        with Server(process, log, port) as server:
+            if not accepts(server):
+                raise Unavailable(f"redis-server did not start: {server.last_words()}")
+            yield port
+
+
 def accepts(server: Server) -> bool:
     until = time.monotonic() + READY_WITHIN
     while server.process.poll() is None and time.monotonic() < until:

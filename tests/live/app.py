@@ -52,9 +52,14 @@ async def read_news(request: Request, after: str | None = None) -> Any:
 
 
 @app.post("/news")
-async def publish(items: int = 1) -> str:
-    ids = [await news.publish({"n": n}) for n in range(items)]
-    return ids[-1]
+async def publish(items: int = 1, size: int = 0) -> str:
+    if not size:
+        return [await news.publish({"n": n}) for n in range(items)][-1]
+    # Those that are ready together go in one round trip.
+    async with anyio.create_task_group() as group:
+        for n in range(items):
+            group.start_soon(news.publish, {"n": n, "text": "x" * size})
+    return ""
 
 
 PAGE = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -11,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
+from streamkit.testing import stream
 from tests.live.conftest import RedisServer
-from tests.live.support import data, events, ids
+from tests.live.support import Content, data, events, ids, rest_of, running
 from tests.server import Server, serving, wait_for
 
 Serve = Callable[[], Server]
@@ -184,6 +187,36 @@ def test_redis_that_was_killed_and_restarted_loses_nothing(
     second.wait_for_items(5)
     assert second.numbers() == [0, 1, 2, 0, 1]
     assert events(second.body)[0].keys() == {"id"}
+
+
+def test_a_run_goes_on_for_its_first_client_when_redis_is_gone() -> None:
+    server = RedisServer("redis-server") if shutil.which("redis-server") else None
+    if server is None:
+        pytest.skip("redis-server is not installed")
+    from streamkit.live import RedisLog
+
+    async def main() -> None:
+        log = RedisLog(server.url, timeout=0.5)
+        with anyio.fail_after(30):
+            async with running(log) as h:
+                content = Content()
+                run = await h.live.start(content)
+                async with stream(h.app, f"/streams/{run.id}") as client:
+                    content.put(0, 1)
+                    body = b""
+                    while len(data(body)) < 2:
+                        body += await anext(aiter(client))
+                    server.kill()
+                    content.put(2, 3)
+                    content.end()
+                    body += await rest_of(client)
+                    assert client.error is None
+                    assert data(body) == [0, 1, 2, 3]
+
+    try:
+        anyio.run(main)
+    finally:
+        server.close()
 
 
 def test_an_app_begins_without_redis_and_finds_it_later(

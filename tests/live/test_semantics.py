@@ -10,6 +10,7 @@ import pytest
 
 from streamkit import (
     JSONArrayStreamingResponse,
+    JSONLinesStreamingResponse,
     PlainTextStreamingResponse,
     ServerSentEvent,
     SSEStreamingResponse,
@@ -210,6 +211,23 @@ async def test_a_failed_run_is_the_same_cut_for_late_readers(log: Log) -> None:
         assert content.closed == 1
 
 
+async def test_a_failed_run_is_the_same_error_frame_for_late_readers(log: Log) -> None:
+    async with running(log) as h:
+
+        @h.app.get("/told")
+        async def told() -> Any:
+            return SSEStreamingResponse(h.live.follow("run"), error_frames=True)
+
+        content = Content()
+        run = await h.live.start(content, id="run")
+        async with stream(h.app, "/told") as client:
+            content.put(1, ValueError("broken"))
+            first = await rest_of(client)
+        assert await run.wait() == "failed"
+        assert (await fetch(h.app, "/told")).body == first
+        assert events(first)[-1]["event"] == "error"
+
+
 async def test_the_first_end_stands(log: Log) -> None:
     async with running(log) as h:
         run = await h.done(1)
@@ -330,6 +348,27 @@ async def test_a_gap_is_a_410_or_an_event(log: Log) -> None:
         assert json.loads(told[0]["data"]) == {"after": "nonsense"}
 
 
+async def test_content_may_be_opened_before_its_response_is_made(log: Log) -> None:
+    async with running(log) as h:
+
+        @h.app.get("/opened")
+        async def opened(after: str, lines: bool = False) -> Any:
+            content = h.live.follow("run", after, gap="event")
+            await content.open()
+            return (JSONLinesStreamingResponse if lines else SSEStreamingResponse)(content)
+
+        await h.done(1, 2)
+        known = ids((await h.get("/streams/run")).body)
+        assert (await h.get(f"/opened?after={known[1]}")).body == (
+            await h.get("/streams/run", last_event_id=known[1])
+        ).body
+        told = events((await h.get("/opened?after=x")).body)
+        assert [event.get("event") for event in told] == ["gap", None, None, None]
+        # Lines can't tell of a gap.
+        assert (await h.get(f"/opened?after={known[1]}&lines=1")).body == b"2\n"
+        assert (await h.get("/opened?after=x&lines=1")).status == 410
+
+
 async def test_a_cursor_of_an_earlier_run_of_that_name_is_a_gap(log: Log) -> None:
     async with running(log, ttl=0.3) as h:
         await h.done(1, id="run")
@@ -383,6 +422,21 @@ async def test_an_ended_run_stays_its_ttl(log: Log) -> None:
         assert await h.live.state(run.id) == "done"
         await until(lambda: is_gone(h, run.id))
         assert (await h.get("/streams/run")).status == 404
+
+
+async def test_a_run_that_is_silent_for_longer_than_its_ttl_is_still_there(log: Log) -> None:
+    async with running(log, ttl=0.3, lease=0.2) as h:
+        content = Content()
+        run = await h.live.start(content, id="run")
+        content.put(1)
+        await until(lambda: run_has(h, "run", 1))
+        await anyio.sleep(0.7)
+        assert await h.live.state("run") == "running"
+        follow = run.follow()
+        await follow.open()
+        content.put(2)
+        content.end()
+        assert [item async for item in follow] == [1, 2]
 
 
 async def test_shutdown_closes_runs_and_marks_them_failed(log: Log, make_log: Any) -> None:

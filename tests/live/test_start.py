@@ -236,23 +236,29 @@ async def test_who_may_not_is_told_before_anything_is_looked_up(
         assert await live.state("run") == "done"
 
 
-async def test_who_may_reads(log: Log) -> None:
+async def test_who_may_reads_and_others_do_not(log: Log) -> None:
     async with running(log) as h:
         asked: list[str] = []
 
         def authorize(request: Any, id_: str) -> bool:
             asked.append(request.headers.get("authorization", ""))
-            return True
+            return asked[-1] == "token"
 
         h.app.include_router(h.live.router("/mine", authorize=authorize))
         await h.done(1)
         got = await h.get("/mine/run", authorization="token")
         assert data(got.body) == [1]
-        assert asked == ["token"]
+        for method in ("GET", "HEAD", "DELETE"):
+            assert (await fetch(h.app, "/mine/run", method=method)).status == 403
+        # A replay is asked for, too.
+        last = ids(got.body)[-1]
+        again = await h.get("/mine/run", authorization="token", last_event_id=last)
+        assert again.status == 204
+        assert asked == ["token", "", "", "", "token"]
 
 
 async def test_readers_that_leave_and_come_back_see_every_item_once(log: Log) -> None:
-    total, readers = 80, 20
+    total, readers = 40, 10
     async with running(log) as h:
         content, chance = Content(), random.Random(7)
         run = await h.live.start(content)
@@ -311,8 +317,8 @@ async def test_a_million_items_cost_no_memory_but_the_history() -> None:
             await channel.publish(n)
         kept = log._streams[True, "c"]
         assert len(kept.records) < 3500
-        assert follow._tail is not None
-        assert len(follow._tail.records) < 2500
+        assert follow._reader is not None
+        assert len(follow._reader.tail.records) < 2500
         assert log._size < 400_000
         await follow.aclose()
 

@@ -22,6 +22,25 @@ class Lines {
   }
 }
 
+// Server-sent events, read with fetch, so that the page keeps the last id itself.
+class Events {
+  #lines = new Lines();
+  #event = {};
+
+  take(chunk) {
+    const events = [];
+    for (const line of this.#lines.take(chunk)) {
+      const [, name, value] = line.match(/^(\w+): ?(.*)/) ?? [];
+      if (name) this.#event[name] = value;
+      else if (line === "") {
+        events.push(this.#event);
+        this.#event = {};
+      }
+    }
+    return events;
+  }
+}
+
 export class Text extends Card {
   reset() {
     this.decoder = new TextDecoder();
@@ -252,5 +271,87 @@ export class Race extends Card {
   #show(side, lines, rate) {
     this.find(`output.${side}`).textContent = `${Math.round(rate).toLocaleString("en")} lines/s`;
     this.find(`.${side}-bar`).style.setProperty("--full", lines / 20000);
+  }
+}
+
+// What a reload must not lose is kept beside the page: the run, the last id, and the text so far.
+export class Lasting extends Card {
+  #kept = JSON.parse(sessionStorage.getItem("lasting") ?? "null");
+  #events = new Events();
+  #missed = null;
+
+  constructor(element) {
+    super(element);
+    this.#show();
+    if (this.#kept?.reloads) this.comeBack();
+  }
+
+  reset() {
+    this.#events = new Events();
+  }
+
+  play() {
+    this.#kept = { run: crypto.randomUUID?.() ?? String(Math.random()), last: "", text: "" };
+    this.#missed = null;
+    this.#show();
+    super.play("", { run: this.#kept.run });
+  }
+
+  comeBack() {
+    if (!this.#kept || this.live) return;
+    this.#kept.reloads = false;
+    // What comes at once was said meanwhile.
+    this.#missed = document.createElement("mark");
+    this.find(".screen").append(this.#missed);
+    super.play("", { run: this.#kept.run }, this.#kept.last ? { "Last-Event-ID": this.#kept.last } : {});
+  }
+
+  reload() {
+    if (this.#kept) {
+      this.#kept.reloads = true;
+      this.#keep();
+    }
+    location.reload();
+  }
+
+  take(chunk) {
+    for (const { id, data } of this.#events.take(chunk)) {
+      if (id) this.#kept.last = id;
+      if (data === undefined) continue;
+      this.#kept.text += data;
+      (this.#missed ?? this.find(".screen")).append(data);
+    }
+    if (this.#missed?.textContent) this.#missed = null;
+    this.#keep();
+  }
+
+  #keep() {
+    sessionStorage.setItem("lasting", JSON.stringify(this.#kept));
+  }
+
+  #show() {
+    this.find(".screen").textContent = this.#kept?.text ?? "";
+  }
+}
+
+export class Counter extends Card {
+  #events = new Events();
+
+  reset() {
+    this.#events = new Events();
+  }
+
+  take(chunk) {
+    for (const { data } of this.#events.take(chunk))
+      if (data !== undefined) this.find(".number").textContent = data;
+  }
+
+  async add() {
+    if (!this.live) this.play();
+    await fetch(this.path, { method: "POST" });
+  }
+
+  another() {
+    open(`${location.pathname}#${this.element.getAttribute("aria-labelledby")}`);
   }
 }

@@ -13,6 +13,7 @@ from .svg import EDGE, WIDTH, Drawing, Log
 TITLE = "How many times as fast as each peer"
 SECTIONS = {"core": "Streams", "trickle": "Items one by one", "small": "Small responses"}
 SECTIONS |= {"files": "Files and ranges", "formats": "Formats", "operate": "In production"}
+SECTIONS |= {"live": "Live streams"}
 PEER, PLOT, PLOT_END = 340.0, 356.0, 668.0
 TOP, SECTION, LINE, BAR = 96.0, 34.0, 22.0, 12.0
 RIGHT = WIDTH - EDGE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model import Job
-from . import core, files, formats, growth, operate, small, trickle
+from . import core, files, formats, growth, live, operate, small, trickle
 
 JOBS: list[Job] = [
     *core.JOBS,
@@ -12,5 +12,6 @@ JOBS: list[Job] = [
     *files.JOBS,
     *formats.JOBS,
     *operate.JOBS,
+    *live.JOBS,
     *growth.JOBS,
 ]
