@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -95,8 +96,8 @@ class ContentTask:
             if self._late:
                 await self.start_late()
             await self._sender.send_all(body)
-            if self._sender.shuts_down:
-                await self.say_farewell()
+            if self._sender.shuts_down and self._ending.reason is None:
+                await self._say_farewell()
         except ClientLeft as exc:
             self._end("disconnect", exc.__cause__)
         except ClientTooSlow as exc:
@@ -137,11 +138,17 @@ class ContentTask:
             # HEAD: the content is not needed any further.
             self.stop()
 
-    async def say_farewell(self) -> None:
-        """End the body here, if it may end here."""
-        if self._sender.frames.between() and self._ending.reason is None:
-            self._ending.decide("cancelled", None)
+    async def _say_farewell(self) -> None:
+        if not self._sender.writer.complete:
             await self._sender.say_farewell()
+            if self._ending.reason is None:
+                self._ending.reason = "cancelled"
+
+    async def end_with_farewell(self) -> None:
+        """End the body here, beside the content, if it may end here."""
+        # The content may have begun a frame since this was asked for; it is then asked again.
+        if self._sender.is_between_frames and self._ending.reason is None:
+            await self._say_farewell()
             self.stop()
 
     async def _close(self) -> None:
@@ -150,22 +157,19 @@ class ContentTask:
         self._sender.waits = False
         if self.listening is not None:
             self.listening.cancel()
-        await self._sender.wait_aside()
         body = self.body
         left = [each for each in self._owned if each is not body]
-        if body is not None and body.finished and not left:
+        if body is not None and body.finished and not (left or self._sender.has_aside):
             self._watch.cancel()
         else:
             self._watch.cleanup_begins()
-        try:
-            if body is not None:
-                self._sender.writer.shield = None
-                await body.aclose()
-            if (error := await close_async(*left)) is not None:
-                raise error
-        except BaseException as exc:
-            if not self._killed:
-                self._ending.error = first_of(self._ending.error, exc)
+        # Each, whatever the others raise.
+        for close in (self._end_aside, self._close_body, partial(_close_each, left)):
+            try:
+                await close()
+            except BaseException as exc:
+                if not self._killed:
+                    self._ending.error = first_of(self._ending.error, exc)
                 if isinstance(exc, GeneratorExit) and not loop.on_loop():
                     self._set_closed()
                     raise
@@ -173,6 +177,15 @@ class ContentTask:
             self._tell_given_up()
         await self._ending.end_unstarted()
         self._set_closed()
+
+    async def _end_aside(self) -> None:
+        self._sender.cancel_aside()
+        await self._sender.wait_aside()
+
+    async def _close_body(self) -> None:
+        self._sender.writer.shield = None
+        if self.body is not None:
+            await self.body.aclose()
 
     def _tell_given_up(self) -> None:
         body = self.body
@@ -190,9 +203,10 @@ class ContentTask:
 
     def stop(self) -> None:
         """Stop the content; returns at once."""
-        body = self.body
-        # A body that is finished has nothing left to clean up: only a `send` is waited for.
-        cancel = body is None or body.stop() or body.finished
+        cancel = self.body is None or self.body.stop()
+        # Not in `ready`: it waits for the client, and disturbs no content that closes by itself.
+        cancel = cancel or not self._sender.waits
+        self._sender.cancel_aside()
         self._watch.cleanup_begins()
         if cancel and self._cancellable:
             # Once: the content's own cleanup, which comes next, must be left to finish.
@@ -212,3 +226,8 @@ class ContentTask:
             kill()
         self._task.kill()
         return False
+
+
+async def _close_each(owned: Sequence[Any]) -> None:
+    if (error := await close_async(*owned)) is not None:
+        raise error

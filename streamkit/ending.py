@@ -120,14 +120,13 @@ class Ending:
             return
         error = self.error if self.error is not None else GraceExceeded()
         stalled = isinstance(error, SendTimeout | ClientTooSlow)
-        if stalled and self._scope.get("http_version", "").startswith("1"):
+        if stalled and self._scope.get("http_version") == "1.1":
             drop({connection_of(self._scope)})
         await truncate(
             self._scope,
             self._send,
             failure(error),
-            patience=CUT_PATIENCE if isinstance(error, GraceExceeded) else None,
-            cancelled=reason == "cancelled",
+            CUT_PATIENCE if isinstance(error, GraceExceeded) else None,
         )
 
     def raised(self) -> BaseException | None:

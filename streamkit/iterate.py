@@ -152,8 +152,8 @@ class Stream(AsyncIterator[T], Generic[T]):
                     break
         finally:
             await self.aclose()
-        if body.error is not None:
-            raise body.error
+        if (error := body.error) is not None:
+            raise error
 
 
 def iterate_in_threadpool(

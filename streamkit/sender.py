@@ -13,6 +13,7 @@ from streamkit import loop
 from streamkit.asgi.writer import State, Writer
 from streamkit.body.base import Body
 from streamkit.body.compressed import CompressedBody
+from streamkit.encoders.relay import Partial
 from streamkit.observing import Observation
 
 __all__ = ["Frames", "Sender"]
@@ -41,6 +42,7 @@ class Sender:
         "_aside_task",
         "_begun",
         "_is_plain",
+        "_last_type",
         "compressed",
         "first_chunk_at",
         "frames",
@@ -73,6 +75,8 @@ class Sender:
         # Set while something is sent between two items.
         self._aside: anyio.Event | None = None
         self._aside_task: loop.Task | None = None
+        # Of what was sent of the content last.
+        self._last_type: type = bytes
         # Whether a chunk is all there is to send, and nothing else to be looked at.
         self._is_plain = False
         # The content's task, for `push`; and a `send` that it is to finish.
@@ -102,15 +106,17 @@ class Sender:
                 await self._finish_push(self._begun)
             if self._is_plain and len(chunks) == 1 and not body.finished:
                 # The way of an item that comes alone: the fewest steps.
+                self._last_type = type(chunks[0])
                 await writer.send_body(chunks[0])
                 self.items += 1
                 self.last_item = writer.last_sent
                 continue
+            await self.wait_aside()
+            # After all that may wait: what ended the response meanwhile stands.
             if self.stopped:
                 return
-            await self.wait_aside()
             await self._send_chunks(chunks, body)
-            if self.shuts_down and self.frames.between():
+            if self.shuts_down and self.is_between_frames:
                 return
 
     def push(self, take: Callable[[], bytes | None]) -> bool:
@@ -122,6 +128,7 @@ class Sender:
         if not (self.waits and self._is_plain) or (chunk := take()) is None:
             return False
         assert self.task is not None
+        self._last_type = type(chunk)
         self._begun = self.writer.begin_body(chunk, self.task.step)
         self.items += 1
         self.last_item = self.writer.last_sent
@@ -144,6 +151,8 @@ class Sender:
         elif error is not None and not chunks and not writer.started:
             # It still can become a status.
             raise error
+        if chunks:
+            self._last_type = type(chunks[-1])
         await writer.write(chunks, last=finished and error is None)
         if chunks:
             compressed = self.compressed
@@ -170,7 +179,7 @@ class Sender:
     def can_tell_errors(self) -> bool:
         """Whether the format has a frame for an error, and it may come here."""
         started = self.writer.state is State.STARTED
-        return started and self.frames.error is not None and self.frames.between()
+        return started and self.frames.error is not None and self.is_between_frames
 
     async def tell_error(self, error: BaseException) -> None:
         """Send the format's frame for an error, if there is one; what comes of it is only logged.
@@ -208,12 +217,20 @@ class Sender:
     @property
     def can_keep_alive(self) -> bool:
         """Whether the format has something to send that is no item, and may do so here."""
-        return self.frames.keep_alive is not None and self.frames.between()
+        return self.frames.keep_alive is not None and self.is_between_frames
 
     async def keep_alive(self) -> None:
         """Send what says that the stream still lives."""
         assert self.frames.keep_alive is not None
         await self._write_frame(self.frames.keep_alive())
+
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether the format lets something be put behind what was sent.
+
+        The encoder alone can't tell: on a thread it may be ahead of what was sent.
+        """
+        return self._last_type is not Partial and self.frames.between()
 
     @property
     def is_waiting(self) -> bool:
@@ -226,11 +243,15 @@ class Sender:
         """Send something while the content's task waits for the content."""
         self._aside = done = anyio.Event()
         self._is_plain = False
+        writer = self.writer
 
         async def send() -> None:
+            # The shield is for the content's task.
+            shield, writer.shield = writer.shield, None
             try:
-                # Otherwise chunks are ready, and come first: they may be compressed already.
-                if self.waits:
+                # It may be over before this task has its turn. Or chunks are ready, and come first:
+                # they may be compressed already.
+                if self.waits and not self.stopped:
                     await function()
             except anyio.get_cancelled_exc_class():
                 # By `cancel_aside`: the response ends, and has its reason.
@@ -238,13 +259,19 @@ class Sender:
             except BaseException as exc:
                 failed(exc)
             finally:
-                self._aside = None
+                writer.shield = shield
+                self._aside = self._aside_task = None
                 done.set()
 
         self._aside_task = loop.spawn(send)
 
+    @property
+    def has_aside(self) -> bool:
+        """Whether something is sent between two items now."""
+        return self._aside is not None
+
     def cancel_aside(self) -> None:
-        """Wait no longer for a client that does not take what is sent between two items."""
+        """Send no more of it."""
         if self._aside is not None and self._aside_task is not None:
             self._aside_task.cancel()
 

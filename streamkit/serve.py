@@ -150,8 +150,8 @@ class Transfer:
         sender = self.sender
         if sender.frames.ends_on_shutdown and not sender.shuts_down:
             sender.shut_down()
-            if sender.is_waiting and sender.frames.between():
-                sender.do_aside(self._task.say_farewell, self._aside_failed)
+            if sender.is_waiting and sender.is_between_frames:
+                sender.do_aside(self._task.end_with_farewell, self._aside_failed)
 
     def silent_since(self, last_item: float) -> float:
         """Since when the content is silent; it isn't while it waits for a thread to run on."""

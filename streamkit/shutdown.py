@@ -16,7 +16,7 @@ import anyio.lowlevel
 from starlette.types import Scope
 
 from streamkit import loop
-from streamkit.asgi.connection import connection_of, drop
+from streamkit.asgi.connection import connection_of, drop, reset
 from streamkit.asgi.listeners import Address, Listeners, address_of
 
 __all__ = ["OpenStream", "Shutdown", "forget", "graceful_shutdown", "register"]
@@ -128,8 +128,10 @@ class Shutdown:
         for stream in left:
             stream.cut(CLOSING)
         await self._wait_until_ended(CLOSING)
-        # The server would wait, for ever, until a client that has stalled takes what was written.
-        if dropped := drop({connection_of(stream.scope) for stream in left}):
+        # The server would wait for ever for a client that takes nothing. A reset, since its body is
+        # cut, which an end of the connection does not tell on HTTP/1.0.
+        connections = {connection_of(stream.scope) for stream in left}
+        if dropped := max(reset(connections), drop(connections)):
             logger.warning("shutting down: dropped %d clients that take nothing", dropped)
         await self._wait_until_ended(CLOSING)
         for number in self._postponed:

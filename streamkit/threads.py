@@ -130,8 +130,10 @@ class Stoppable(Protocol):
 class Burst:
     """One thread that a stream holds, and its token of the limiter."""
 
-    def __init__(self, limiter: anyio.CapacityLimiter) -> None:
+    def __init__(self, limiter: anyio.CapacityLimiter, is_alive: Callable[[], bool]) -> None:
         self.limiter = limiter
+        # Whether the loop still runs; asked on the thread, without a hop: thousands may wait.
+        self._is_alive = is_alive
         # What the thread waits for on the loop, which a stop of the stream has to reach.
         self.waits_for: Stoppable | None = None
         self.stopped: bool = False
@@ -175,13 +177,14 @@ class Burst:
     def stop(self) -> None:
         """Stop what the thread waits for; on the loop's thread."""
         self.stopped = True
-        if self.waits_for is not None:
-            self.waits_for.stop()
+        # Read once: the thread may end its wait meanwhile.
+        if (thing := self.waits_for) is not None:
+            thing.stop()
 
     def kill(self) -> None:
         """Cancel the cleanup of what the thread waits for; a thread itself can't be killed."""
-        if self.waits_for is not None:
-            self.waits_for.kill()
+        if (thing := self.waits_for) is not None:
+            thing.kill()
 
     def _release(self) -> None:
         # An error: the thread had given it back.
@@ -195,7 +198,8 @@ class Burst:
         anyio.from_thread.run_sync(self._release)
         try:
             while not wait(CHECK_LOOP):
-                anyio.from_thread.run_sync(int)
+                if not self._is_alive():
+                    raise RuntimeError("the event loop of this thread is closed")
         finally:
             anyio.from_thread.run(self.acquire)
 
@@ -220,10 +224,11 @@ def waiting_for_the_loop(thing: Stoppable, wait: Callable[[float], bool]) -> Non
             # Raises if the loop is gone.
             anyio.from_thread.run_sync(int)
         return
-    burst.waits_for = thing
+    # A generator that the collector closes within this wait may have a wait of its own.
+    before, burst.waits_for = burst.waits_for, thing
     try:
         if burst.stopped:
             anyio.from_thread.run_sync(thing.stop)
         burst.wait(wait)
     finally:
-        burst.waits_for = None
+        burst.waits_for = before

@@ -571,6 +571,8 @@ def test_a_loop_that_ends_while_a_burst_runs_still_closes_the_content(
     backend: str, one_thread: bool
 ) -> None:
     closed = []
+    # Kept, or trio warns of it when the garbage collector comes by before the end.
+    kept = []
 
     def generate() -> Iterator[bytes]:
         try:
@@ -582,6 +584,7 @@ def test_a_loop_that_ends_while_a_burst_runs_still_closes_the_content(
 
     async def main() -> None:
         items = iterate_in_threadpool(generate(), thread_affine=one_thread)
+        kept.append(items)
         await anext(items)
 
     anyio.run(main, backend=backend)
@@ -591,6 +594,8 @@ def test_a_loop_that_ends_while_a_burst_runs_still_closes_the_content(
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_loop_that_ends_closes_async_content_with_its_awaits(backend: str) -> None:
     closed = []
+    # Kept, or trio warns of it when the garbage collector comes by before the end.
+    kept = []
 
     async def generate() -> AsyncIterator[bytes]:
         try:
@@ -603,6 +608,7 @@ def test_a_loop_that_ends_closes_async_content_with_its_awaits(backend: str) -> 
 
     async def main() -> None:
         body: Any = StreamingResponse(generate()).body_iterator
+        kept.append(body)
         await anext(body)
 
     anyio.run(main, backend=backend)

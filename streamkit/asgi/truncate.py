@@ -4,30 +4,37 @@ Once the status line is out, all that an ASGI app can do about a failure is to r
 then cuts the connection. Three things stand against it, and each has an answer here:
 
 * Middleware that relays a body (`BaseHTTPMiddleware`) ends it cleanly when the app below it
-  raises. Two invalid messages are sent first, on which any relay fails, as a server does.
+  raises. Invalid messages are sent first, on which any relay fails, as a server does.
 * Middleware that catches whatever is raised, and finishes the body. `Honest`, around the whole
   app, refuses the last message of a response that failed.
 * A stalled client: the invalid messages wait behind what it does not read. After a second the
-  connection is dropped, if it is HTTP/1, so that the body can't end cleanly later.
+  connection is dropped, if it is HTTP/1; else they wait as long as the client does.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any, NoReturn
 
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streamkit.asgi.connection import connection_of, drop, reset_on_close
+from streamkit import loop
+from streamkit.asgi.connection import connection_of, drop, reset
+from streamkit.shutdown import forget, register
 
 __all__ = ["Honest", "Truncated", "truncate"]
 
 logger: logging.Logger = logging.getLogger("streamkit")
 
 KEY = "streamkit.verdict"
-# Seconds that an invalid message may wait for a client until its connection is dropped.
+# Seconds that the invalid messages may wait for a client until its connection is dropped.
 PATIENCE = 1.0
+# As servers write it, and as granian does.
+HTTP_1_0 = ("1.0", "1")
+# Turns of the loop in which the first of them reaches the server through any number of relays.
+TURNS = 16
 
 
 class Truncated(Exception):
@@ -94,47 +101,102 @@ def mark_failed(scope: Scope, error: BaseException) -> None:
 
 
 async def truncate(
-    scope: Scope,
-    send: Send,
-    error: BaseException,
-    *,
-    patience: float | None = None,
-    cancelled: bool = False,
+    scope: Scope, send: Send, error: BaseException, patience: float | None = None
 ) -> None:
-    """Send two invalid messages: a chunk that is none, and trailers that were not announced.
+    """Send what can't be sent: see `_Poison`. What `send` says to that is ignored.
 
-    The chunk passes through relays to the server; the trailers help where something between
-    touches the chunk (GZipMiddleware) or passes over what isn't bytes (granian). A relay that the
-    chunk has ended reads no more: its cancellation of this task ends the wait for the trailers,
-    unless the task is `cancelled` anyway.
-
-    Where a stalled client keeps the messages waiting for `patience` seconds, its connection is
-    dropped, if it is an HTTP/1 connection that can be found. What `send` says is ignored.
+    Where a stalled client keeps it waiting for a second, its connection is dropped, if it is an
+    HTTP/1 connection that can be found. On HTTP/2 it waits until it is taken or the client leaves,
+    the response is cancelled, or the app shuts down. `patience` in seconds bounds all of that.
     """
     mark_failed(scope, error)
-    patience = PATIENCE if patience is None else patience
-    connections = {connection_of(scope)} if scope.get("http_version", "").startswith("1") else set()
-    if scope.get("http_version") == "1.0":
+    version = scope.get("http_version", "")
+    # From HTTP/2 on, other streams are on the same connection.
+    shared = not version.startswith("1")
+    connections = set() if shared else {connection_of(scope)}
+    if version in HTTP_1_0:
         # Its bodies end with the connection: only a reset tells a cut from an end.
-        reset_on_close(connections)
-    poison = _Unsendable(error)
-    chunk: Message = {"type": "http.response.body", "body": poison, "more_body": True}
-    trailers: Message = {"type": "http.response.trailers", "headers": poison}
-    with anyio.move_on_after(patience, shield=True) as waiting:
-        await _send_invalid(send, chunk)
-    if not waiting.cancelled_caught:
-        with anyio.move_on_after(patience, shield=cancelled) as waiting:
-            await _send_invalid(send, trailers)
-    if waiting.cancelled_caught and drop(connections):
+        reset(connections)
+    poison = _Poison(scope, send, error)
+    if await poison.send_within(PATIENCE if patience is None else patience):
+        return
+    if drop(connections):
         logger.warning("the connection of a stalled client was dropped: its response failed")
-        with anyio.move_on_after(patience, shield=True):
-            await _send_invalid(send, chunk)
-            await _send_invalid(send, trailers)
+        await poison.send_within(PATIENCE)
+    elif shared and patience is None and not (poison.was_taken or poison.was_cancelled):
+        register(poison)
+        try:
+            await poison.send_within(math.inf)
+        finally:
+            forget(poison)
 
 
-async def _send_invalid(send: Send, message: Message) -> None:
-    try:
-        await send(message)
-    except Exception:
-        # The response's own error is raised next, also if this failed.
-        logger.debug("the body was cut", exc_info=True)
+class _Poison:
+    """Two messages on which any relay fails, or the server does.
+
+    A chunk that is none passes through relays to the server. The path of a file, in the middle of
+    a body, helps where something between fails at the chunk, as GZipMiddleware does, and where the
+    server passes over what isn't bytes, as granian does. `BaseHTTPMiddleware` hands it on, and from
+    then on leaves the end to the app.
+
+    A relay that has failed cancels what is below it, and this with it.
+    """
+
+    def __init__(self, scope: Scope, send: Send, error: BaseException) -> None:
+        self.scope = scope
+        unsendable = _Unsendable(error)
+        self._send = send
+        self._messages: tuple[Message, ...] = (
+            {"type": "http.response.body", "body": unsendable, "more_body": True},
+            {"type": "http.response.pathsend", "path": unsendable},
+        )
+        self.was_cancelled = anyio.current_effective_deadline() == -math.inf
+        self._waiting: anyio.CancelScope | None = None
+        # Whether the first message was taken: who takes no second one then has failed.
+        self.was_taken = False
+        self._is_cut = False
+
+    async def send_within(self, seconds: float) -> bool:
+        """Whether both were taken, or a relay has failed, within the time."""
+        chunk, path = self._messages
+        until = anyio.current_time() + seconds
+        try:
+            if not await self._send_until(until, chunk, shield=math.isfinite(seconds)):
+                return False
+            # What took the chunk takes this too, unless it has failed; the cancellation that comes
+            # of that can't be told from one that was there before.
+            if self.was_taken:
+                until = min(until, anyio.current_time() + PATIENCE)
+                if not self.was_cancelled:
+                    await self._give_turns()
+            return await self._send_until(until, path, shield=self.was_cancelled)
+        except anyio.get_cancelled_exc_class():
+            return True
+
+    async def _give_turns(self) -> None:
+        """Let relays fail at the first message; those that do need no second one."""
+        for _ in range(TURNS):
+            await loop.checkpoint()
+
+    async def _send_until(self, until: float, message: Message, *, shield: bool) -> bool:
+        if self._is_cut:
+            return False
+        with anyio.CancelScope(deadline=until, shield=shield) as self._waiting:
+            try:
+                await self._send(message)
+                self.was_taken = True
+            except Exception:
+                # The response's own error is raised next, whatever became of this.
+                logger.debug("the body was cut", exc_info=True)
+        return not self._waiting.cancelled_caught
+
+    # for a shutdown
+
+    def shut_down(self) -> None:
+        """Go on."""
+
+    def cut(self, closing: float) -> None:
+        """The server ends the connection now."""
+        self._is_cut = True
+        if self._waiting is not None:
+            self._waiting.cancel()

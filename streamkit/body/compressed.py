@@ -10,10 +10,11 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from streamkit.body.base import ITEM_WEIGHT, Body, Coding
+from streamkit.body.base import Body, Coding
 from streamkit.body.queue import Queue
 from streamkit.body.threaded import ThreadedBody
 from streamkit.compress import Coder
+from streamkit.encoders.relay import Partial
 
 __all__ = ["CompressedBody", "CompressedQueue", "compressed"]
 
@@ -22,6 +23,11 @@ T = TypeVar("T")
 # Plain bytes that a thread gathers before it compresses them: a call for each item costs more than
 # the item, and the loop, which may have to do it for the thread, does not feel one for these.
 BATCH = 32768
+
+
+def _like(chunk: bytes, made: bytes) -> bytes:
+    """Compressed bytes, which end within a frame where the chunk does."""
+    return Partial(made) if type(chunk) is Partial else made
 
 
 def compressed(body: Body, choose: Callable[[], Coder]) -> CompressedBody:
@@ -63,7 +69,10 @@ class CompressedBody:
         chunks = await self._body.ready()
         self.items += len(chunks)
         is_whole = self._body.finished and self._body.error is None
-        return self._compress(b"".join(chunks), last=is_whole) if chunks or is_whole else []
+        if not (chunks or is_whole):
+            return []
+        made = self._compress(b"".join(chunks), last=is_whole)
+        return [_like(chunks[-1], each) for each in made] if chunks else made
 
     def frame(self, data: bytes, *, last: bool = False) -> list[bytes]:
         """Compress what is sent beside the items; gives all that is to be sent now."""
@@ -232,9 +241,10 @@ class CompressedQueue(Queue):
         coder = self._coder
         # Slice, then delete by length: an item appended in between survives.
         chunks = self._items[:]
-        del self._items[: len(chunks)]
+        sizes = self._sizes[: len(chunks)]
+        del self._items[: len(chunks)], self._sizes[: len(chunks)]
         size, count = self._pending
-        taken = sum(map(self._coding.measure, chunks)) + ITEM_WEIGHT * len(chunks)
+        taken = sum(sizes)
         self._packed += taken
         size, count = size + taken, count + len(chunks)
         data = b"".join([*chunks, frame])
@@ -247,6 +257,8 @@ class CompressedQueue(Queue):
             made += coder.flush()
             self._has_unflushed = False
         if made:
+            if chunks and not frame:
+                made = _like(chunks[-1], made)
             self._made.append((made, size, count))
             size = count = 0
         self._pending = (size, count)

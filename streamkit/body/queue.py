@@ -61,6 +61,7 @@ class Queue:
         "_added",
         "_coding",
         "_items",
+        "_sizes",
         "_taken",
         "_wake_reader",
         "_wake_writer",
@@ -83,7 +84,9 @@ class Queue:
         self._wake_reader = wake_reader
         self._wake_writer = wake_writer
         self._items: list[Any] = []
-        # Sizes: written by the producer when it checks, and by the reader.
+        # The size of each, measured once, since an item may change later; appended before it.
+        self._sizes: list[int] = []
+        # Their sums: written by the producer when it checks, and by the reader.
         self._added = self._taken = 0
         self.attention: bool = True
         self.reader_waiting: bool = False
@@ -99,7 +102,7 @@ class Queue:
 
         That is asked after `pace.allowed` bytes, and when the other side wants attention.
         """
-        coding, append = self._coding, self._items.append
+        coding, append, append_size = self._coding, self._items.append, self._sizes.append
         encode, measure = coding.encode, coding.measure
         exact, quick = coding.exact, coding.quick
         added, allowed = 0, self._allowed(pace)
@@ -107,8 +110,10 @@ class Queue:
         try:
             for item in items:
                 data = quick(item) if type(item) is exact else encode(item)
+                size = measure(data) + ITEM_WEIGHT
+                append_size(size)
                 append(data)
-                added += measure(data) + ITEM_WEIGHT
+                added += size
                 if added >= allowed or self.attention:
                     self._check(added)
                     added = 0
@@ -124,7 +129,7 @@ class Queue:
         self, items: AsyncIterator[Any], pace: Pace, goes_on: Callable[[], bool]
     ) -> bool:
         """`fill`, from an async iterator: the same loop, since a call for each item costs."""
-        coding, append = self._coding, self._items.append
+        coding, append, append_size = self._coding, self._items.append, self._sizes.append
         encode, measure = coding.encode, coding.measure
         exact, quick = coding.exact, coding.quick
         added, allowed = 0, self._allowed(pace)
@@ -132,8 +137,10 @@ class Queue:
         try:
             async for item in items:
                 data = quick(item) if type(item) is exact else encode(item)
+                size = measure(data) + ITEM_WEIGHT
+                append_size(size)
                 append(data)
-                added += measure(data) + ITEM_WEIGHT
+                added += size
                 if added >= allowed or self.attention:
                     self._check(added)
                     added = 0
@@ -147,8 +154,10 @@ class Queue:
 
     def add(self, data: Any) -> None:
         """Add what needs no encoding, whether there is room or not."""
+        size = self._coding.measure(data) + ITEM_WEIGHT
+        self._sizes.append(size)
         self._items.append(data)
-        self._check(self._coding.measure(data) + ITEM_WEIGHT)
+        self._check(size)
 
     def add_tail(self) -> None:
         """Add what closes a whole body."""
@@ -214,8 +223,10 @@ class Queue:
         # Slice, then delete by length: an item appended in between survives.
         items = self._items[:most]
         if items:
-            del self._items[: len(items)]
-            self._taken += sum(map(self._coding.measure, items)) + ITEM_WEIGHT * len(items)
+            count = len(items)
+            sizes = self._sizes[:count]
+            del self._items[:count], self._sizes[:count]
+            self._taken += sum(sizes)
             if self.writer_waiting:
                 self.writer_waiting = False
                 self._wake_writer()

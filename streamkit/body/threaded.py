@@ -71,8 +71,8 @@ class ThreadedBody(QueuedBody):
         """Start the first burst."""
         self._started = True
         self._coding = coding
-        self._burst = Burst(self._limiter or stream_limiter())
         self._is_alive = loop.liveness()
+        self._burst = Burst(self._limiter or stream_limiter(), self._is_alive)
         self._signal, self._room = loop.make_signal(), loop.make_signal()
         self.queue: Queue = (coding.make_queue or Queue)(
             coding, wake_reader=self._signal.set_threadsafe, wake_writer=self._make_room_known

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-__all__ = ["Relay"]
+__all__ = ["Partial", "Relay"]
 
 # A field of that name at the beginning of a line, or behind a byte order mark.
 _ID = re.compile(rb"[\r\n\xbf]id[:\r\n]")
 _LINE_FEED = 10
 _COLON = 58
+
+
+class Partial(bytes):
+    """Bytes that end within an event: nothing may be put behind them but their rest."""
+
+    __slots__ = ()
 
 
 class _Line(Enum):
@@ -46,9 +52,9 @@ class Relay:
         self._skip_lf = self._after_cr
 
     def feed(self, chunk: bytes) -> bytes:
-        """Follow some bytes of the stream; gives those to send."""
+        """Follow some bytes of the stream; gives those to send, `Partial` where `open`."""
         if not chunk:
-            return chunk
+            return Partial() if self.open else chunk
         if self._skip_lf:
             self._skip_lf = self._after_cr = False
             if chunk[0] == _LINE_FEED:
@@ -62,7 +68,7 @@ class Relay:
             self._line = _Line.NONE
         else:
             self._follow(chunk)
-        return chunk
+        return Partial(chunk) if self.open else chunk
 
     def _follow(self, chunk: bytes) -> None:
         lines = chunk[1:] if self._after_cr and chunk[0] == _LINE_FEED else chunk

@@ -8,6 +8,7 @@
 | disconnects | lets clients leave, stall and fail at random |
 | raising | has contents raise what is no `Exception`, in their bodies, calls and closing |
 | nesting | nests the bridges between threads and the loop, with fewer threads than streams |
+| crowds | runs a thousand streams of one nesting on four threads, for each nesting in turn |
 | collecting | leaves iterators to the garbage collector, which runs at any time |
 | leaks | answers thousands of short requests, and counts what is left |
 | sockets | treats a real server as no client should |

@@ -17,6 +17,7 @@ ATTACKS: dict[str, tuple[str, ...]] = {
     "disconnects": ("asyncio", "uvloop", "trio"),
     "raising": ("asyncio", "uvloop", "trio"),
     "nesting": ("asyncio", "uvloop", "trio"),
+    "crowds": ("asyncio", "uvloop", "trio"),
     "collecting": ("asyncio", "uvloop", "trio"),
     "leaks": ("asyncio", "uvloop", "trio"),
     "sockets": ("asyncio", "uvloop"),

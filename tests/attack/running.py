@@ -46,6 +46,9 @@ class Attack:
 
     def __init__(self, seed: int, seconds: float) -> None:
         self.random = random.Random(seed)
+        self.seconds = seconds
+        # Seconds in which a step must go on.
+        self.patience = PATIENCE
         self.counts: Counter[str] = Counter()
         self.findings: list[str] = []
         self._until = monotonic() + seconds
@@ -65,6 +68,10 @@ class Attack:
         """Begin a step; the watchdog names it if it never ends."""
         self.counts[kind] += 1
         self._label = f"{kind}: {label}"
+        self._since = monotonic()
+
+    def alive(self) -> None:
+        """A step that takes long goes on."""
         self._since = monotonic()
 
     def expect(self, holds: object, otherwise: str) -> None:
@@ -91,7 +98,7 @@ class Attack:
         def look() -> None:
             while True:
                 threading.Event().wait(1)
-                if monotonic() - self._since > PATIENCE:
+                if monotonic() - self._since > self.patience:
                     self.findings.append(f"{self._label}: HANGS")
                     faulthandler.dump_traceback(sys.stderr, all_threads=True)
                     report(self)
