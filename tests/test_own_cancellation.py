@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from streamkit import StreamingResponse, StreamOutcome
@@ -184,3 +185,53 @@ async def test_a_scope_of_the_content_does_not_hide_the_end_of_the_response(how:
                 await client.disconnect()
             await client.wait_closed()
     assert steps == ["closed", "disconnect" if how == "disconnect" else "cancelled"]
+
+
+async def in_a_thread() -> None:
+    await anyio.to_thread.run_sync(int)
+
+
+async def if_cancelled() -> None:
+    await anyio.lowlevel.checkpoint_if_cancelled()
+
+
+async def in_a_task_group() -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.sleep, 0)
+
+
+async def with_a_lock() -> None:
+    async with anyio.Lock():
+        await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("cleanup", [in_a_thread, if_cancelled, in_a_task_group, with_a_lock])
+@pytest.mark.parametrize("waits", ["for ever", "in turns", "in a thread", "without a yield"])
+async def test_a_cleanup_may_await_whatever_it_likes(waits: str, cleanup: Any) -> None:
+    steps: list[str] = []
+
+    async def content() -> AsyncIterator[bytes]:
+        try:
+            yield b"x"
+            while True:
+                if waits == "for ever":
+                    await anyio.sleep_forever()
+                elif waits == "in a thread":
+                    await anyio.to_thread.run_sync(int)
+                else:
+                    await anyio.lowlevel.checkpoint()
+                if waits != "without a yield":
+                    yield b"y"
+        finally:
+            steps.append("closing")
+            await cleanup()
+            await cleanup()
+            steps.append("closed")
+
+    response = StreamingResponse(content(), on_close=lambda outcome: steps.append(outcome.reason))
+    with anyio.fail_after(10):
+        async with stream(response) as client:
+            await anext(client)
+            await client.disconnect()
+            await client.wait_closed()
+    assert steps == ["closing", "closed", "disconnect"]

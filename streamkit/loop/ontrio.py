@@ -62,18 +62,75 @@ class Signal:
         pass
 
 
+class _Tasks:
+    """The tasks of one run, which its end cancels: they are shielded from it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[Task] = set()
+        self._watching: trio.CancelScope | None = None
+
+    def add(self, task: Task) -> None:
+        self._tasks.add(task)
+        if self._watching is None:
+            self._watching = trio.CancelScope()
+            trio.lowlevel.spawn_system_task(self._watch, self._watching)
+
+    def discard(self, task: Task) -> None:
+        self._tasks.discard(task)
+        if not self._tasks and self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        with scope:
+            try:
+                await trio.sleep_forever()
+            finally:
+                for task in tuple(self._tasks) if not scope.cancel_called else ():
+                    task.cancel()
+
+
+_tasks: trio.lowlevel.RunVar[_Tasks] = trio.lowlevel.RunVar("streamkit.tasks")
+
+
+def _tasks_of_run() -> _Tasks:
+    try:
+        return _tasks.get()
+    except LookupError:
+        tasks = _Tasks()
+        _tasks.set(tasks)
+        return tasks
+
+
+# Turns of the loop that a task may take without once waiting until it is cancelled there.
+MOST_TURNS = 100
+
+
 class Task:
-    __slots__ = ("_scope", "_shield")
+    """A system task that is cancelled once, as asyncio does it.
+
+    trio cancels at every checkpoint of a cancelled scope, and its own functions look whether there
+    is such a scope around them. So the task is shielded. `cancel` opens the shield only where the
+    task waits, and it is shut again before the task goes on: `finally: await ...` in a user's
+    generator then works as on asyncio, whatever is awaited there.
+    """
+
+    __slots__ = ("_is_due", "_scope", "_shield", "_waits")
     # trio knows one way only to run a task.
     can_step = False
 
     def __init__(self, function: Function, cleanup: Function | None) -> None:
         self._scope = trio.CancelScope()
-        self._shield = trio.CancelScope()
+        self._shield = trio.CancelScope(shield=True)
+        # Whether a cancellation is to be delivered, and whether the task waits for something.
+        self._is_due = self._waits = False
         trio.lowlevel.spawn_system_task(self._run, function, cleanup, context=copy_context())
 
     def cancel(self) -> None:
+        self._is_due = True
         self._scope.cancel()
+        if self._waits:
+            self._shield.shield = False
 
     def kill(self) -> None:
         self._shield.cancel()
@@ -82,44 +139,59 @@ class Task:
         raise NotImplementedError
 
     async def _run(self, function: Function, cleanup: Function | None) -> None:
-        with self._scope, self._shield:
-            await _cancelled_once(function(), self._scope, self._shield)
-            if cleanup is not None:
-                # trio keeps a cancellation that met no checkpoint for the next one.
+        tasks = _tasks_of_run()
+        tasks.add(self)
+        try:
+            with self._scope, self._shield:
+                await self._cancelled_once(function())
+                self._is_due = False
                 self._shield.shield = True
-                await cleanup()
+                if cleanup is not None:
+                    await cleanup()
+        finally:
+            tasks.discard(self)
+
+    @types.coroutine
+    def _cancelled_once(self, coroutine: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        step: Callable[[Any], Any] = coroutine.send
+        argument: Any = None
+        turns = 0
+        while True:
+            try:
+                trap = step(argument)
+            except StopIteration:
+                return
+            step = coroutine.send
+            waits = type(trap).__name__ == WAIT
+            if self._is_due:
+                turns += 1
+            if self._is_due and turns > MOST_TURNS and not waits:
+                trap, waits = _wait(), True
+            if self._is_due and waits:
+                self._shield.shield = False
+            self._waits = waits
+            try:
+                argument = yield trap
+            except BaseException as exc:
+                step, argument = coroutine.throw, exc
+            self._waits = False
+            if not self._shield.shield:
+                # trio resumes a task with an Outcome, which its innermost trap unwraps.
+                if isinstance(getattr(argument, "error", argument), trio.Cancelled):
+                    self._is_due = False
+                self._shield.shield = True
 
 
-@types.coroutine
-def _cancelled_once(
-    coroutine: Coroutine[Any, Any, None], scope: trio.CancelScope, shield: trio.CancelScope
-) -> Generator[Any, Any, None]:
-    """Drive `coroutine`, and shut `shield` as soon as it waits again after a cancellation.
+# What a task tells trio when it waits, and not only gives others their turn.
+WAIT = "WaitTaskRescheduled"
 
-    `scope` and the end of the run are what cancels it; a timeout of its own does not count.
 
-    trio cancels at every checkpoint of a cancelled scope, asyncio once: this makes them alike,
-    so that `finally: await ...` in a user's generator works on both.
-    """
-    system = trio.lowlevel.current_task().parent_nursery
-    assert system is not None
-    step: Callable[[Any], Any] = coroutine.send
-    argument: Any = None
-    cancelled = False
-    while True:
-        try:
-            trap = step(argument)
-        except StopIteration:
-            return
-        if cancelled:
-            # Not before: until the cancellation has passed trio's own scopes, such as the one in
-            # `checkpoint()`, they must see that it is not theirs to swallow.
-            shield.shield = True
-        step = coroutine.send
-        try:
-            argument = yield trap
-        except BaseException as exc:
-            step, argument = coroutine.throw, exc
-        # trio resumes a task with an Outcome, which its innermost trap unwraps.
-        if isinstance(getattr(argument, "error", argument), trio.Cancelled):
-            cancelled = scope.cancel_called or system.cancel_scope.cancel_called
+def _wait() -> Any:
+    """What a task tells trio that waits for nothing but its cancellation."""
+    # Stepped by hand, for what it yields.
+    waiting = trio.lowlevel.wait_task_rescheduled(  # noqa: ASYNC105
+        lambda _: trio.lowlevel.Abort.SUCCEEDED
+    )
+    trap = waiting.send(None)
+    waiting.close()
+    return trap
