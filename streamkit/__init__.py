@@ -6,6 +6,7 @@ from streamkit.adapters import async_file_chunks, file_chunks, rechunk, split_li
 from streamkit.archives import Member, TARStreamingResponse, ZipMember, ZIPStreamingResponse
 from streamkit.asgi.listen import request_chunks
 from streamkit.asgi.truncate import Honest
+from streamkit.bridge import ThreadIterator, iterate_from_thread
 from streamkit.encoders import Encoder
 from streamkit.encoders.multipart import MultipartPart
 from streamkit.encoders.sse import ServerSentEvent
@@ -31,9 +32,7 @@ from streamkit.formats import (
 )
 from streamkit.iterate import (
     Stream,
-    ThreadIterator,
     WritableFile,
-    iterate_from_thread,
     iterate_in_threadpool,
     iterate_writes,
 )

@@ -159,7 +159,7 @@ class ContentTask:
             self.listening.cancel()
         body = self.body
         left = [each for each in self._owned if each is not body]
-        if body is not None and body.finished and not (left or self._sender.has_aside):
+        if body is not None and body.finished and not (left or self._sender.aside.is_on):
             self._watch.cancel()
         else:
             self._watch.cleanup_begins()
@@ -179,8 +179,8 @@ class ContentTask:
         self._set_closed()
 
     async def _end_aside(self) -> None:
-        self._sender.cancel_aside()
-        await self._sender.wait_aside()
+        self._sender.aside.cancel()
+        await self._sender.aside.wait()
 
     async def _close_body(self) -> None:
         self._sender.writer.shield = None
@@ -206,7 +206,7 @@ class ContentTask:
         cancel = self.body is None or self.body.stop()
         # Not in `ready`: it waits for the client, and disturbs no content that closes by itself.
         cancel = cancel or not self._sender.waits
-        self._sender.cancel_aside()
+        self._sender.aside.cancel()
         self._watch.cleanup_begins()
         if cancel and self._cancellable:
             # Once: the content's own cleanup, which comes next, must be left to finish.

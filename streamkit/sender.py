@@ -11,6 +11,7 @@ import anyio
 
 from streamkit import loop
 from streamkit.asgi.writer import State, Writer
+from streamkit.aside import Aside
 from streamkit.body.base import Body
 from streamkit.body.compressed import CompressedBody
 from streamkit.encoders.relay import Partial
@@ -38,11 +39,10 @@ class Sender:
     """Sends the chunks of one body, in the content's task."""
 
     __slots__ = (
-        "_aside",
-        "_aside_task",
         "_begun",
         "_is_plain",
         "_last_type",
+        "aside",
         "compressed",
         "first_chunk_at",
         "frames",
@@ -72,9 +72,7 @@ class Sender:
         self.stopped: bool = False
         # Set to end after what is ready now, with the farewell.
         self.shuts_down: bool = False
-        # Set while something is sent between two items.
-        self._aside: anyio.Event | None = None
-        self._aside_task: loop.Task | None = None
+        self.aside: Aside = Aside()
         # Of what was sent of the content last.
         self._last_type: type = bytes
         # Whether a chunk is all there is to send, and nothing else to be looked at.
@@ -111,7 +109,7 @@ class Sender:
                 self.items += 1
                 self.last_item = writer.last_sent
                 continue
-            await self.wait_aside()
+            await self.aside.wait()
             # After all that may wait: what ended the response meanwhile stands.
             if self.stopped:
                 return
@@ -235,47 +233,13 @@ class Sender:
     @property
     def is_waiting(self) -> bool:
         """Whether the content is waited for, and nothing is being sent."""
-        return self.waits and self._aside is None and not self.stopped
+        return self.waits and not (self.aside.is_on or self.stopped)
 
     def do_aside(
         self, function: Callable[[], Awaitable[object]], failed: Callable[[BaseException], None]
     ) -> None:
         """Send something while the content's task waits for the content."""
-        self._aside = done = anyio.Event()
         self._is_plain = False
-        writer = self.writer
-
-        async def send() -> None:
-            # The shield is for the content's task.
-            shield, writer.shield = writer.shield, None
-            try:
-                # It may be over before this task has its turn. Or chunks are ready, and come first:
-                # they may be compressed already.
-                if self.waits and not self.stopped:
-                    await function()
-            except anyio.get_cancelled_exc_class():
-                # By `cancel_aside`: the response ends, and has its reason.
-                pass
-            except BaseException as exc:
-                failed(exc)
-            finally:
-                writer.shield = shield
-                self._aside = self._aside_task = None
-                done.set()
-
-        self._aside_task = loop.spawn(send)
-
-    @property
-    def has_aside(self) -> bool:
-        """Whether something is sent between two items now."""
-        return self._aside is not None
-
-    def cancel_aside(self) -> None:
-        """Send no more of it."""
-        if self._aside is not None and self._aside_task is not None:
-            self._aside_task.cancel()
-
-    async def wait_aside(self) -> None:
-        """Wait until nothing is sent between two items any more."""
-        if self._aside is not None:
-            await self._aside.wait()
+        # It may be over before that task has its turn. Or chunks are ready, and come first: they
+        # may be compressed already.
+        self.aside.begin(self.writer, lambda: self.waits and not self.stopped, function, failed)

@@ -141,7 +141,7 @@ class Transfer:
         if self.ending.decide(reason, error) and can_tell and error is not None:
             sender.do_aside(partial(sender.tell_error, error), self._aside_failed)
         else:
-            sender.cancel_aside()
+            sender.aside.cancel()
         sender.stop()
         self._task.stop()
 

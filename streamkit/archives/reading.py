@@ -12,10 +12,11 @@ from streamkit.adapters.files import file_chunks, is_async_file
 from streamkit.body.base import Coding
 from streamkit.body.of import open_content
 from streamkit.body.source import WholeSource
+from streamkit.bridge import ThreadIterator
 from streamkit.closing import close_sync
 from streamkit.encoders.text import TextEncoder
 from streamkit.errors import StreamStopped
-from streamkit.iterate import Stream, ThreadIterator
+from streamkit.iterate import Stream
 from streamkit.regular import RegularFile, open_regular
 from streamkit.sources import ByteSource
 from streamkit.threads import current_burst

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from time import monotonic
@@ -19,6 +20,7 @@ __all__ = [
     "blame",
     "coding_of",
     "encode_first",
+    "weigh",
 ]
 
 T = TypeVar("T")
@@ -64,6 +66,14 @@ class Coding:
     on_start: Callable[[Any], None] | None = None
     # Makes a thread's queue, where that is not the plain one.
     make_queue: Callable[..., Any] | None = None
+
+
+_SIZED = frozenset({str, bytes})
+
+
+def weigh(item: Any) -> int:
+    """Bytes of an item, as far as they can be told."""
+    return len(item) if type(item) in _SIZED else sys.getsizeof(item)
 
 
 def encode_first(coding: Coding, item: Any) -> Any:

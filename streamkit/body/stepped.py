@@ -58,7 +58,7 @@ class SteppedBody(Gatherer):
             if trap is None or isinstance(trap, Mark):
                 yield from self._step_until_ready()
             else:
-                # An item that comes alone passes here: the fewest steps.
+                # An item that comes alone passes here.
                 self._trap = NEW
                 try:
                     argument = yield trap
@@ -140,14 +140,12 @@ class SteppedBody(Gatherer):
     def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
         """Begin a `send`; a cancellation meanwhile is the content's, unless `stop` asked for it.
 
-        A scope that the content holds around its `yield` (`asyncio.timeout`, a task group)
-        cancels this task, which waits for the client just then. The task waits for a future of
-        ours in place of the one of the `send`, so that only ours is cancelled.
+        A scope around a `yield` of the content cancels this task, which waits for the client just
+        then. It waits for a future of ours, so that the one of the `send` is not cancelled.
         """
         try:
             trap = sending.send(None)
         except StopIteration:
-            # Nothing is waited for, as nearly always.
             return None
         finishing: Awaitable[T] = self._finish_sending(sending, trap)
         return finishing
