@@ -39,22 +39,9 @@ class Sender:
     """Sends the chunks of one body, in the content's task."""
 
     __slots__ = (
-        "_begun",
-        "_is_plain",
-        "_last_type",
-        "aside",
-        "compressed",
-        "first_chunk_at",
-        "frames",
-        "items",
-        "last_item",
-        "observation",
-        "shuts_down",
-        "stopped",
-        "task",
-        "waits",
-        "writer",
-    )
+        "_begun", "_is_plain", "_last_type", "aside", "compressed", "first_chunk_at", "frames",
+        "items", "last_item", "observation", "shuts_down", "stopped", "task", "waits", "writer",
+    )  # fmt: skip
 
     def __init__(self, writer: Writer, frames: Frames) -> None:
         self.writer: Writer = writer
