@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -21,6 +21,7 @@ __all__ = [
     "bind",
     "byte_count",
     "check_all",
+    "configure",
     "flag",
     "function",
     "one_of",
@@ -64,6 +65,22 @@ def check_all(holder: Any, declared: type) -> None:
     for name, option in options_of(declared).items():
         if option is not None:
             option.check(name, getattr(holder, name, option.default))
+
+
+def configure(holder: Any, declared: type, given: Mapping[str, Any]) -> None:
+    """Check the options that are given to a response, and set them on it."""
+    if not given:
+        return
+    known = options_of(declared)
+    for name, value in given.items():
+        if name not in known:
+            raise TypeError(
+                f"{type(holder).__name__}() got an unexpected keyword argument {name!r}; "
+                f"its options are {', '.join(sorted(known))}"
+            )
+        if (option := known[name]) is not None:
+            option.check(name, value)
+        setattr(holder, name, value)
 
 
 def bind(holder: Any, name: str, option: Option | None = None) -> Any:

@@ -15,7 +15,7 @@ from streamkit.body.base import coding_of
 from streamkit.body.of import Opened, close_abandoned, open_content, refuse_name
 from streamkit.bytesource import Given
 from streamkit.compress import offered_codings
-from streamkit.declare import bind, check_all, options_of
+from streamkit.declare import bind, check_all, configure, options_of
 from streamkit.encoders import Encoder
 from streamkit.encoders.text import TextEncoder
 from streamkit.http.disposition import content_disposition
@@ -124,7 +124,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         **limits: Unpack[ResponseOptions],
     ) -> None:
         try:
-            self._configure(limits)
+            configure(self, self.options, limits)
             if on_close is not None:
                 self.on_close = on_close
             if media_type is not None:
@@ -153,20 +153,6 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _declare(cls)
-
-    def _configure(self, options: Mapping[str, Any]) -> None:
-        if not options:
-            return
-        known = options_of(self.options)
-        for name, value in options.items():
-            if name not in known:
-                raise TypeError(
-                    f"{type(self).__name__}() got an unexpected keyword argument {name!r}; "
-                    f"its options are {', '.join(sorted(known))}"
-                )
-            if (option := known[name]) is not None:
-                option.check(name, value)
-            setattr(self, name, value)
 
     @classmethod
     def openapi(cls, *, media_type: str | None = None, source: bool = False) -> Responses:
@@ -198,17 +184,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
 
     def _checked_encoder(self) -> Encoder[Any]:
         encoder = self.make_encoder()
-        if type(encoder) is not TextEncoder and not isinstance(encoder, Encoder):
-            raise TypeError(
-                f"encoder must give an object with encode(item) and finish(), "
-                f"got {type(encoder).__name__}"
-            )
-        for option, method in (("keep_alive", "keep_alive"), ("error_frames", "error")):
-            if getattr(self, option) and not hasattr(encoder, method):
-                raise ValueError(
-                    f"{option}={getattr(self, option)} needs an encoder with {method}(), and "
-                    f"{type(encoder).__name__} has none: its format has no room for one"
-                )
+        _check_encoder(self, encoder)
         return encoder
 
     def _farewell(self) -> Callable[[], bytes] | None:
@@ -262,6 +238,20 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             raise RuntimeError("this response was sent already; make a new one for each request")
         self._called = True
         await respond(self, scope, receive, send)
+
+
+def _check_encoder(response: StreamingResponse, encoder: Any) -> None:
+    if type(encoder) is not TextEncoder and not isinstance(encoder, Encoder):
+        raise TypeError(
+            f"encoder must give an object with encode(item) and finish(), "
+            f"got {type(encoder).__name__}"
+        )
+    for option, method in (("keep_alive", "keep_alive"), ("error_frames", "error")):
+        if getattr(response, option) and not hasattr(encoder, method):
+            raise ValueError(
+                f"{option}={getattr(response, option)} needs an encoder with {method}(), and "
+                f"{type(encoder).__name__} has none: its format has no room for one"
+            )
 
 
 def _public_detail(error: Exception) -> str | None:

@@ -31,7 +31,7 @@ from streamkit.archives.names import Duplicates, NameChecker, Names
 from streamkit.archives.ranges import ArchiveSource
 from streamkit.archives.writers import TarWriter, Writer, ZipWriter
 from streamkit.body.of import close_abandoned
-from streamkit.declare import Option, one_of
+from streamkit.declare import Option, configure, one_of
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
 __all__ = ["Member", "TARStreamingResponse", "ZIPStreamingResponse", "ZipMember"]
@@ -106,7 +106,7 @@ class _ArchiveResponse(StreamingResponse):
     ) -> None:
         try:
             # Before the content is taken: a wrong option leaves all of it here, to be closed.
-            self._configure(options)
+            configure(self, self.options, options)
             archive = self._archive_of(content)
         except BaseException:
             _close_given(content)

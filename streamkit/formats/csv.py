@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Unpack
 
 from starlette.background import BackgroundTask
@@ -77,6 +78,8 @@ class CSVStreamingResponse(StreamingResponse):
             *,
             filename: str | None = None,
             content_disposition_type: str = "attachment",
+            etag: str | Literal[False] | None = None,
+            last_modified: datetime | Literal[False] | None = None,
             on_close: OnClose | None = None,
             **options: Unpack[CSVOptions],
         ) -> None: ...

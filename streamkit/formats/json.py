@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from datetime import datetime
 from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Unpack
 
@@ -85,6 +86,8 @@ class JSONItems(StreamingResponse, Generic[T]):
             *,
             filename: str | None = None,
             content_disposition_type: str = "attachment",
+            etag: str | Literal[False] | None = None,
+            last_modified: datetime | Literal[False] | None = None,
             on_close: OnClose | None = None,
             **options: Unpack[JSONOptions],
         ) -> None: ...
@@ -157,6 +160,8 @@ class ErrorItems(JSONItems[T]):
             *,
             filename: str | None = None,
             content_disposition_type: str = "attachment",
+            etag: str | Literal[False] | None = None,
+            last_modified: datetime | Literal[False] | None = None,
             on_close: OnClose | None = None,
             **options: Unpack[ErrorItemOptions],
         ) -> None: ...

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Unpack
 
 from starlette.background import BackgroundTask
 
@@ -59,6 +60,8 @@ class MultipartStreamingResponse(StreamingResponse):
             *,
             filename: str | None = None,
             content_disposition_type: str = "attachment",
+            etag: str | Literal[False] | None = None,
+            last_modified: datetime | Literal[False] | None = None,
             on_close: OnClose | None = None,
             **options: Unpack[MultipartOptions],
         ) -> None: ...

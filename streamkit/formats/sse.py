@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Unpack
 
 from starlette.background import BackgroundTask
 from starlette.requests import HTTPConnection
@@ -75,6 +76,8 @@ class SSEStreamingResponse(ErrorItems[T]):
             *,
             filename: str | None = None,
             content_disposition_type: str = "attachment",
+            etag: str | Literal[False] | None = None,
+            last_modified: datetime | Literal[False] | None = None,
             on_close: OnClose | None = None,
             **options: Unpack[SSEOptions],
         ) -> None: ...
