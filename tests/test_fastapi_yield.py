@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import fastapi.routing
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Response
 
 from streamkit import (
     CSVStreamingResponse,
@@ -168,3 +168,24 @@ async def test_a_wrapper_that_was_started_stays_on() -> None:
     async with stream(app) as client:
         assert await client.read() == b"two"
     assert first == [b"one"]
+
+
+async def test_fastapis_response_parameter_counts_in_a_dependency_and_not_behind_a_yield() -> None:
+    app = FastAPI()
+
+    def dependency(response: Response) -> None:
+        response.set_cookie("seen", "yes")
+        response.headers["X-From"] = "dependency"
+
+    @app.get("/", response_class=PlainTextStreamingResponse, dependencies=[Depends(dependency)])
+    async def items(response: Response) -> AsyncIterator[str]:
+        # Too late: FastAPI copies the headers before it calls the response.
+        response.headers["X-Late"] = "yes"
+        yield "x"
+
+    async with stream(app) as client:
+        assert await client.read() == b"x"
+        headers = client.headers
+    assert headers["x-from"] == "dependency"
+    assert "seen=yes" in headers["set-cookie"]
+    assert "x-late" not in headers
