@@ -140,7 +140,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
                 self.headers.setdefault("content-disposition", disposition)
             self._given = Given(etag, last_modified)
             self._codings = offered_codings(self.compress)
-            self._opened, self._max_buffer = self._open(content, self._encoder)
+            self._opened, self._max_buffer = _open(self, content, self._encoder)
         except BaseException:
             close_abandoned(content)
             raise
@@ -200,16 +200,6 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         told: bytes = encoder.error(type(error).__name__, detail)
         return told
 
-    def _open(self, content: Any, encoder: Encoder[Any]) -> tuple[Opened, int]:
-        opened = open_content(
-            content,
-            thread_affine=self.thread_affine,
-            owner=type(self).__name__,
-            charset=self.charset if isinstance(encoder, TextEncoder) else None,
-        )
-        # A `Stream` that is handed over keeps its own.
-        return opened, content.max_buffer if isinstance(content, Stream) else self.max_buffer
-
     @property
     def body_iterator(self) -> AsyncIterable[Any]:
         """The encoded body, an async iterable of bytes; what it is replaced by is sent instead.
@@ -230,7 +220,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         if isinstance(body, Stream) and body is not replacement:
             self._displaced.append(body)
         self._encoder = TextEncoder(self.charset)
-        self._opened, self._max_buffer = self._open(replacement, self._encoder)
+        self._opened, self._max_buffer = _open(self, replacement, self._encoder)
         self._looked_at, self._replacement = None, replacement
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -238,6 +228,17 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             raise RuntimeError("this response was sent already; make a new one for each request")
         self._called = True
         await respond(self, scope, receive, send)
+
+
+def _open(response: StreamingResponse, content: Any, encoder: Encoder[Any]) -> tuple[Opened, int]:
+    opened = open_content(
+        content,
+        thread_affine=response.thread_affine,
+        owner=type(response).__name__,
+        charset=response.charset if isinstance(encoder, TextEncoder) else None,
+    )
+    # A `Stream` that is handed over keeps its own.
+    return opened, content.max_buffer if isinstance(content, Stream) else response.max_buffer
 
 
 def _check_encoder(response: StreamingResponse, encoder: Any) -> None:

@@ -206,3 +206,16 @@ def test_a_circle_is_found() -> None:
         "errors": "",
     }
     assert set(find_circle(circle)) == {"iterate", "sources"}
+
+
+# Floors of the core, where a class and a module can be read at one sitting.
+CORE = {name for floor in FLOORS[2:7] for name in floor} - {"objectstore", "archives"}
+
+
+@pytest.mark.parametrize("name", sorted(n for n in SOURCES if n.partition(".")[0] in CORE))
+def test_the_core_is_short(name: str) -> None:
+    source = SOURCES[name]
+    assert source.count("\n") <= 300
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef):
+            assert (node.end_lineno or 0) - node.lineno < 200, node.name
