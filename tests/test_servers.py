@@ -342,6 +342,9 @@ def assert_logged_once(server: Server, start: int, message: str) -> None:
         # Its BaseHTTPMiddleware shows the group as well that it takes an exception out of.
         return
     assert log.count(f"ValueError: {message}") == 1, log
+    if "Unsupported ASGI message" in log:
+        # granian's own word for what it was sent behind a relay; the reason is logged beside it.
+        return
     assert log.count("Traceback (most recent call last)") == 1, log
     assert "During handling" not in log, log
     assert "direct cause" not in log, log

@@ -143,7 +143,8 @@ SERVERS = {
     "hypercorn-asyncio": [*HYPERCORN, "--workers=0", "--graceful-timeout=30", APP],
     # Its workers get no signal.
     "hypercorn-worker": [*HYPERCORN, "--workers=1", "--graceful-timeout=30", APP],
-    "granian": [*GRANIAN, APP],
+    # The grace comes first.
+    "granian": [*GRANIAN, "--workers-kill-timeout=30", APP],
 }
 
 

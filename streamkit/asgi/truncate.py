@@ -83,11 +83,14 @@ class _Unsendable:
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
+        # Whether anybody has got the error.
+        self.was_wanted = False
 
     def __bool__(self) -> bool:
         return True
 
     def _refuse(self, *_: Any) -> NoReturn:
+        self.was_wanted = True
         raise self._error
 
     __len__ = __bytes__ = __iter__ = __buffer__ = __repr__ = _refuse
@@ -144,7 +147,7 @@ class _Poison:
 
     def __init__(self, scope: Scope, send: Send, error: BaseException) -> None:
         self.scope = scope
-        unsendable = _Unsendable(error)
+        self._unsendable = unsendable = _Unsendable(error)
         self._send = send
         self._messages: tuple[Message, ...] = (
             {"type": "http.response.body", "body": unsendable, "more_body": True},
@@ -152,8 +155,9 @@ class _Poison:
         )
         self.was_cancelled = anyio.current_effective_deadline() == -math.inf
         self._waiting: anyio.CancelScope | None = None
-        # Whether the first message was taken: who takes no second one then has failed.
-        self.was_taken = False
+        self._error = error
+        # How many were taken: who takes no second one then has failed.
+        self._taken = 0
         self._is_cut = False
 
     async def send_within(self, seconds: float) -> bool:
@@ -169,9 +173,24 @@ class _Poison:
                 until = min(until, anyio.current_time() + PATIENCE)
                 if not self.was_cancelled:
                     await self._give_turns()
-            return await self._send_until(until, path, shield=self.was_cancelled)
+            taken = self._taken
+            in_time = await self._send_until(until, path, shield=self.was_cancelled)
+            if self._taken > taken:
+                self._log_unless_told()
+            return in_time
         except anyio.get_cancelled_exc_class():
+            self._log_unless_told()
             return True
+
+    def _log_unless_told(self) -> None:
+        """A relay took it all, and its server's own error says nothing of the reason."""
+        if self._taken and not (self.was_cancelled or self._unsendable.was_wanted):
+            logger.error("a response failed after its start", exc_info=self._error)
+
+    @property
+    def was_taken(self) -> bool:
+        """Whether a relay, or the server, has taken a message."""
+        return self._taken > 0
 
     async def _give_turns(self) -> None:
         """Let relays fail at the first message; those that do need no second one."""
@@ -184,7 +203,7 @@ class _Poison:
         with anyio.CancelScope(deadline=until, shield=shield) as self._waiting:
             try:
                 await self._send(message)
-                self.was_taken = True
+                self._taken += 1
             except Exception:
                 # The response's own error is raised next, whatever became of this.
                 logger.debug("the body was cut", exc_info=True)
