@@ -51,6 +51,6 @@ run_tests() { # a folder with the project, a log, and a command that ends in pyt
   shift 2
   # A test that hangs shows where, and doesn't keep the run for ever.
   (cd "$project" &&
-    timeout 600 "$@" -p no:cacheprovider --durations 10 -o faulthandler_timeout=120) 2>&1 |
+    timeout 900 "$@" -p no:cacheprovider --durations 10 -o faulthandler_timeout=120) 2>&1 |
     tee "$log"
 }
