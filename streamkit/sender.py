@@ -223,10 +223,16 @@ class Sender:
         return self.waits and not (self.aside.is_on or self.stopped)
 
     def do_aside(
-        self, function: Callable[[], Awaitable[object]], failed: Callable[[BaseException], None]
+        self,
+        function: Callable[[], Awaitable[object]],
+        failed: Callable[[BaseException], None],
+        *,
+        last: bool = False,
     ) -> None:
-        """Send something while the content's task waits for the content."""
+        """Send something while the content's task waits for the content; `last`: at its end."""
         self._is_plain = False
         # It may be over before that task has its turn. Or chunks are ready, and come first: they
         # may be compressed already.
-        self.aside.begin(self.writer, lambda: self.waits and not self.stopped, function, failed)
+        self.aside.begin(
+            self.writer, lambda: last or (self.waits and not self.stopped), function, failed
+        )

@@ -139,7 +139,7 @@ class Transfer:
         sender = self.sender
         can_tell = reason == "error" and sender.is_waiting and sender.can_tell_errors
         if self.ending.decide(reason, error) and can_tell and error is not None:
-            sender.do_aside(partial(sender.tell_error, error), self._aside_failed)
+            sender.do_aside(partial(sender.tell_error, error), self._aside_failed, last=True)
         else:
             sender.aside.cancel()
         sender.stop()

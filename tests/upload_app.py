@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from inspect import iscoroutine
 from typing import Any
 
@@ -118,7 +119,8 @@ class Plain:
                 more = message.get("more_body", False)
                 yield message["body"]
 
-        await StreamingResponse(sizes(messages()))(scope, receive, send)
+        async with aclosing(messages()) as content:
+            await StreamingResponse(sizes(content))(scope, receive, send)
 
 
 async def pass_on(request: Request, call_next: Any) -> Any:

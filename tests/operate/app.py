@@ -8,17 +8,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
+from fastapi import FastAPI
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry, make_asgi_app
-from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamkit import (
@@ -147,17 +146,16 @@ async def ping(request: Request) -> Response:
     return PlainTextResponse("pong")
 
 
-app = Starlette(
-    routes=[
-        Route("/streams/{content}/{limit}", limited),
-        Route("/ended", ended),
-        Route("/otel", metrics_now),
-        Route("/spans", spans_now),
-        Route("/open", open_now),
-        Route("/runs", runs_so_far),
-        Route("/ping", ping),
-        Mount("/metrics", make_asgi_app(registry)),
-    ],
-    middleware=[Middleware(Traced)],
-    lifespan=lifespan,
-)
+# FastAPI, which has always said which route it chose.
+app = FastAPI(middleware=[Middleware(Traced)], lifespan=lifespan)
+for path, endpoint in {
+    "/streams/{content}/{limit}": limited,
+    "/ended": ended,
+    "/otel": metrics_now,
+    "/spans": spans_now,
+    "/open": open_now,
+    "/runs": runs_so_far,
+    "/ping": ping,
+}.items():
+    app.add_api_route(path, endpoint, response_model=None)
+app.mount("/metrics", make_asgi_app(registry))

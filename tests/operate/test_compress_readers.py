@@ -134,6 +134,8 @@ def test_a_tag_that_was_sent_gives_a_304(url: str) -> None:
 
 @pytest.mark.parametrize("coding", [*CODINGS, "identity"])
 def test_a_sibling_is_read_and_has_ranges_of_its_own(coding: str, url: str) -> None:
+    if coding == "zstd":
+        pytest.importorskip("zstandard", reason="httpx reads zstd with zstandard")
     headers = {"accept-encoding": coding}
     got = httpx.get(f"{url}/app.js", headers=headers)
     assert got.headers.get("content-encoding", "identity") == coding
