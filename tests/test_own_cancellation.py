@@ -16,6 +16,9 @@ from streamkit.testing import stream
 
 pytestmark = pytest.mark.anyio
 
+# Seconds: long enough for the first item to be sent before, on a busy machine too.
+EXPIRES = 0.1
+
 # What the client does while a scope around a `yield` expires: it reads, or it has stalled, so that
 # the response waits in its `send`.
 CLIENTS = pytest.mark.parametrize("client_is", ["reading", "stalled"])
@@ -30,7 +33,7 @@ async def play(content: AsyncIterator[bytes], client_is: str) -> tuple[bytes, St
             body += await anext(client)
             if client_is == "stalled":
                 client.stall()
-                await anyio.sleep(0.04)
+                await anyio.sleep(2 * EXPIRES)
                 client.resume()
             try:
                 async for chunk in client:
@@ -47,7 +50,7 @@ async def test_a_scope_around_a_yield_that_expires_is_the_contents(client_is: st
     seen: list[str] = []
 
     async def content() -> AsyncIterator[bytes]:
-        with anyio.move_on_after(0.02) as scope:
+        with anyio.move_on_after(EXPIRES) as scope:
             while True:
                 yield b"x"
                 await anyio.sleep(0.001)
@@ -67,7 +70,7 @@ async def test_fail_after_around_a_yield_is_a_timeout_error_of_the_content(clien
 
     async def content() -> AsyncIterator[bytes]:
         try:
-            with anyio.fail_after(0.02):
+            with anyio.fail_after(EXPIRES):
                 while True:
                     yield b"x"
                     await anyio.sleep(0.001)
@@ -86,7 +89,7 @@ async def test_asyncio_timeout_around_a_yield_is_the_contents(client_is: str) ->
 
     async def content() -> AsyncIterator[bytes]:
         try:
-            async with asyncio.timeout(0.02):
+            async with asyncio.timeout(EXPIRES):
                 while True:
                     yield b"x"
                     await asyncio.sleep(0.001)
@@ -104,7 +107,7 @@ async def test_the_error_of_a_task_group_of_asyncio_reaches_the_content(client_i
     seen: list[str] = []
 
     async def fail() -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(EXPIRES)
         raise ValueError("child")
 
     async def content() -> AsyncIterator[bytes]:
@@ -127,7 +130,7 @@ async def test_the_error_of_a_task_group_reaches_the_content(client_is: str) -> 
     seen: list[str] = []
 
     async def fail() -> None:
-        await anyio.sleep(0.01)
+        await anyio.sleep(EXPIRES)
         raise ValueError("child")
 
     async def content() -> AsyncIterator[bytes]:
@@ -148,7 +151,7 @@ async def test_the_error_of_a_task_group_reaches_the_content(client_is: str) -> 
 @CLIENTS
 async def test_an_error_that_leaves_the_content_is_never_lost(client_is: str) -> None:
     async def content() -> AsyncIterator[bytes]:
-        with anyio.fail_after(0.02):
+        with anyio.fail_after(EXPIRES):
             while True:
                 yield b"x"
                 await anyio.sleep(0.001)
@@ -175,7 +178,7 @@ async def test_a_scope_of_the_content_does_not_hide_the_end_of_the_response(how:
     response = StreamingResponse(content(), on_close=lambda outcome: steps.append(outcome.reason))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        with anyio.move_on_after(0.03 if how == "outer scope" else 30):
+        with anyio.move_on_after(EXPIRES if how == "outer scope" else 30):
             await response(scope, receive, send)
 
     with anyio.fail_after(10):
