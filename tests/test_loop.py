@@ -234,3 +234,29 @@ def test_run_somewhere_makes_a_loop_where_there_is_none() -> None:
 
     backend.run_somewhere(note)
     assert len(ran) == 1
+
+
+async def test_a_cancellation_beside_a_timeout_of_the_tasks_own_is_not_lost() -> None:
+    for number in range(60):
+        ended = anyio.Event()
+        steps: list[str] = []
+
+        async def sleep_on(steps: list[str] = steps) -> None:
+            try:
+                while True:
+                    await anyio.sleep(0.001)
+            except anyio.get_cancelled_exc_class():
+                steps.append("cancelled")
+
+        async def clean_up(steps: list[str] = steps, ended: anyio.Event = ended) -> None:
+            await checkpoint()
+            steps.append("closed")
+            ended.set()
+
+        task = loop.spawn(sleep_on, clean_up)
+        # Both are due at the same turn of the loop, now and then.
+        await anyio.sleep(0.001 * (1 + number % 4))
+        task.cancel()
+        with anyio.fail_after(5):
+            await ended.wait()
+        assert steps == ["cancelled", "closed"]

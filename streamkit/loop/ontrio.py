@@ -176,10 +176,12 @@ class Task:
                 step, argument = coroutine.throw, exc
             self._waits = False
             if not self._shield.shield:
-                # trio resumes a task with an Outcome, which its innermost trap unwraps.
-                if isinstance(getattr(argument, "error", argument), trio.Cancelled):
-                    self._is_due = False
                 self._shield.shield = True
+                # trio resumes a task with an Outcome, which its innermost trap unwraps.
+                cancelled = isinstance(getattr(argument, "error", argument), trio.Cancelled)
+                # That of a timeout of its own, which is over just now, comes first.
+                if cancelled and trio.current_effective_deadline() > trio.current_time():
+                    self._is_due = False
 
 
 # What a task tells trio when it waits, and not only gives others their turn.
