@@ -89,7 +89,6 @@ def main() -> None:
         for job in options.jobs:
             print(f"{job.group:8} {job.name:20} {job.title}")
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, so that servers end
     if options.source:
         results, complete = from_json(json.loads(options.source.read_text("utf-8"))), True
     else:
@@ -107,4 +106,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # Unwinds, so that servers end. Not in `main`, which tests call in a process of theirs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     main()
