@@ -87,8 +87,10 @@ class Sender:
             self.waits = True
             chunks = await body.ready()
             self.waits = False
-            if self._begun is not None:
-                await self._finish_push(self._begun)
+            if (begun := self._begun) is not None:
+                self._begun = None
+                await begun
+                self.last_item = writer.last_sent
             if self._is_plain and len(chunks) == 1 and not body.finished:
                 # The way of an item that comes alone: the fewest steps.
                 self._last_type = type(chunks[0])
@@ -119,11 +121,6 @@ class Sender:
         self.last_item = self.writer.last_sent
         self.waits = self._begun is None
         return self.waits
-
-    async def _finish_push(self, begun: Awaitable[None]) -> None:
-        self._begun = None
-        await begun
-        self.last_item = self.writer.last_sent
 
     async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
         writer = self.writer
