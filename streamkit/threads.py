@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.from_thread
@@ -48,6 +49,8 @@ feeds_a_thread: ContextVar[bool] = ContextVar("feeds_a_thread", default=False)
 
 _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit")
 _leaves: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit.leaves")
+# How many bursts wait for a token: written by a limiter's loop, read by its threads.
+_waiting: WeakKeyDictionary[anyio.CapacityLimiter, int] = WeakKeyDictionary()
 _unlimited: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("streamkit.any")
 
 
@@ -155,7 +158,16 @@ class Burst:
 
     async def acquire(self) -> None:
         """Wait for a token."""
-        await self.limiter.acquire_on_behalf_of(self)
+        _waiting[self.limiter] = _waiting.get(self.limiter, 0) + 1
+        try:
+            await self.limiter.acquire_on_behalf_of(self)
+        finally:
+            _waiting[self.limiter] -= 1
+
+    def others_wait(self) -> bool:
+        """Whether others want this one's token, or may soon: all are taken; on any thread."""
+        # A token is free for a moment, too, while it passes from one to the next.
+        return self.limiter.available_tokens < 1 or _waiting.get(self.limiter, 0) > 0
 
     async def run(self, function: Callable[[], None]) -> None:
         """Run the function on a thread, with a token that was acquired; then release it."""

@@ -390,6 +390,34 @@ async def test_a_thousand_sleeping_streams_take_turns(
     assert without_at_a_fourth < 10
 
 
+async def test_a_thread_gives_way_while_a_token_passes_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What another thread sees while the loop hands a token on: it is nobody's yet.
+    monkeypatch.setattr(type(limiter := anyio.CapacityLimiter(1)), "available_tokens", 1)
+    order: list[str] = []
+    waits = threading.Event()
+
+    def generate(name: str) -> Iterator[bytes]:
+        for _ in range(3):
+            assert waits.wait(10)
+            time.sleep(0.02)
+            order.append(name)
+            yield b"x"
+
+    async def read(name: str) -> None:
+        async for _ in iterate_in_threadpool(generate(name), limiter=limiter):
+            pass
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read, "a")
+        group.start_soon(read, "b")
+        while not limiter.statistics().tasks_waiting:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        waits.set()
+    assert order != sorted(order)
+
+
 async def test_slow_clients_of_fast_generators_hold_no_threads() -> None:
     clients = 1000
     outcomes: list[StreamOutcome] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import socket
@@ -155,6 +156,23 @@ async def test_an_upload_that_nobody_reads_does_not_hide_that_the_client_leaves(
         with anyio.fail_after(10):
             await client.wait_closed()
         assert client.error is None
+
+
+async def test_request_chunks_that_are_left_before_their_end_need_no_close() -> None:
+    async def upload(scope: Scope, receive: Receive, send: Send) -> None:
+        async def generate(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            async for chunk in chunks:
+                yield chunk[:10]
+                break
+
+        chunks = request_chunks(Request(scope, receive))
+        await StreamingResponse(generate(chunks))(scope, receive, send)
+        del chunks
+        # trio tells of a generator that is left to the collector.
+        gc.collect()
+
+    response = await fetch(upload, method="POST", body=in_turns())
+    assert (response.body, response.complete) == (BODY[:10], True)
 
 
 async def test_a_body_that_was_read_already_is_refused_at_once() -> None:

@@ -180,18 +180,29 @@ def request_chunks(request: Request) -> AsyncIterator[bytes]:
         raise RuntimeError("the body of this request was read already")
     inbox = inbox_of(request.scope, request._receive)
     request._stream_consumed = inbox.has_reader = True
-    return _chunks(inbox)
+    return _Chunks(inbox)
 
 
-async def _chunks(inbox: Inbox) -> AsyncIterator[bytes]:
-    while True:
-        message = await inbox.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect()
-        if body := message.get("body", b""):
-            yield body
-        if not message.get("more_body", False):
-            return
+class _Chunks:
+    """No generator: one that is left before its end would have to be closed."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ended:
+            message = await self._inbox.receive()
+            self._ended = not message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect()
+            body: bytes = message.get("body", b"")
+            if body:
+                return body
+        raise StopAsyncIteration
 
 
 def share_body(content: Any, scope: Scope, receive: Receive, inbox: Inbox) -> None:

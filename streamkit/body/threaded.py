@@ -191,7 +191,7 @@ class ThreadedBody(QueuedBody):
         if queue.stopped:
             return False
         if self._pace.is_over():
-            if self._others_wait():
+            if not self._affine and self._burst.others_wait():
                 self._gives_way = True
                 return False
             self._pace.begin()
@@ -216,10 +216,6 @@ class ThreadedBody(QueuedBody):
         # Whichever of the two waits next looks before it does, so that a signal which the other
         # one got is not missed.
         (self._thread_room.set if self._lingers else self._room.set_threadsafe)()
-
-    def _others_wait(self) -> bool:
-        # They may do so soon: `statistics()` knows better, but can't be called on a thread.
-        return not self._affine and self._burst.limiter.available_tokens < 1
 
 
 class WrittenBody(ThreadedBody):

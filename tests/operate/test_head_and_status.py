@@ -121,13 +121,14 @@ def answering(make: Any) -> Any:
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 async def test_head_waits_no_longer_for_the_content_than_first_chunk_timeout(flavour: str) -> None:
-    content = Content(b"late", wait=0.3)
-    response = StreamingResponse(content.of(flavour), first_chunk_timeout=0.02)
+    content = Content(b"late", wait=1)
+    response = StreamingResponse(content.of(flavour), first_chunk_timeout=0.2)
     with anyio.fail_after(10):
         answer = await fetch(response, method="HEAD")
     assert (answer.status, answer.body, answer.complete) == (200, b"", True)
-    # Stopped where it was cancelled, or closed after its wait on a thread.
-    assert (content.given, content.closed) == (0 if flavour == "async" else 1, 1)
+    # Stopped where it was cancelled, or closed after its wait on a thread, if it had one in time.
+    allowed = [(0, 1)] if flavour == "async" else [(1, 1), (0, 0)]
+    assert (content.given, content.closed) in allowed
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
