@@ -49,8 +49,8 @@ versions() { # a folder with a virtual environment: checks what is installed, an
 run_tests() { # a folder with the project, a log, and a command that ends in pytest and its arguments
   local project=$1 log=$2
   shift 2
-  # A test that hangs shows where, and doesn't keep the run for ever.
-  (cd "$project" &&
-    timeout 900 "$@" -p no:cacheprovider --durations 10 -o faulthandler_timeout=120) 2>&1 |
+  # A test that hangs shows where, and doesn't keep the run for ever. Most tests wait for something.
+  (cd "$project" && timeout 900 "$@" -n 4 --dist loadfile \
+    -p no:cacheprovider --durations 10 -o faulthandler_timeout=120) 2>&1 |
     tee "$log"
 }

@@ -63,6 +63,11 @@ class Aside:
         if self._done is not None and self._task is not None:
             self._task.cancel()
 
+    async def end(self) -> None:
+        """Send no more of it, and wait until it is over."""
+        self.cancel()
+        await self.wait()
+
     async def wait(self) -> None:
         """Wait until it is over."""
         if self._done is not None:

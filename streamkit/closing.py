@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from inspect import isawaitable
 from typing import Any
 
@@ -18,9 +18,10 @@ _CODES = ("gi_code", "ag_code", "__code__")
 def close_sync(*owned: Any) -> BaseException | None:
     """Close on this thread; the first exception is returned, so that the rest is closed too."""
     error: BaseException | None = None
-    for close in _closers(owned, "close"):
+    for thing in _once(owned):
         try:
-            close()
+            if callable(close := getattr(thing, "close", None)):
+                close()
         except BaseException as exc:
             error = first_of(error, exc)
     return error
@@ -29,10 +30,12 @@ def close_sync(*owned: Any) -> BaseException | None:
 async def close_async(*owned: Any) -> BaseException | None:
     """Close in this task, by `aclose` or `close`; the first exception is returned."""
     error: BaseException | None = None
-    for close in _closers(owned, "aclose", "close"):
+    for thing in _once(owned):
         try:
-            result = close()
-            if isawaitable(result):
+            close = getattr(thing, "aclose", None)
+            if not callable(close):
+                close = getattr(thing, "close", None)
+            if callable(close) and isawaitable(result := close()):
                 await result
         except BaseException as exc:
             error = first_of(error, exc)
@@ -48,12 +51,11 @@ def first_of(error: BaseException | None, other: BaseException | None) -> BaseEx
     return error
 
 
-def _closers(owned: tuple[Any, ...], *names: str) -> Iterator[Callable[[], Any]]:
+def _once(owned: tuple[Any, ...]) -> Iterable[Any]:
     # An iterator is often its own iterable.
-    for thing in {id(thing): thing for thing in owned}.values():
-        close = next((c for name in names if callable(c := getattr(thing, name, None))), None)
-        if close is not None:
-            yield close
+    if len(owned) == 2 and owned[0] is owned[1]:
+        return owned[:1]
+    return {id(thing): thing for thing in owned}.values()
 
 
 def comes_of(error: BaseException, kind: type[BaseException]) -> bool:

@@ -164,7 +164,7 @@ class ContentTask:
         else:
             self._watch.cleanup_begins()
         # Each, whatever the others raise.
-        for close in (self._end_aside, self._close_body, partial(_close_each, left)):
+        for close in (self._sender.aside.end, self._close_body, partial(_close_each, left)):
             try:
                 await close()
             except BaseException as exc:
@@ -177,10 +177,6 @@ class ContentTask:
             self._tell_given_up()
         await self._ending.end_unstarted()
         self._set_closed()
-
-    async def _end_aside(self) -> None:
-        self._sender.aside.cancel()
-        await self._sender.aside.wait()
 
     async def _close_body(self) -> None:
         self._sender.writer.shield = None

@@ -64,18 +64,18 @@ async def _send(response: Sendable, scope: Scope, receive: Receive, send: Send) 
         forget(transfer)
         observing.forget(transfer)
         outcome = transfer.outcome
-        await _tell(response, outcome)
+        if response.on_close is not None:
+            await _tell(response, outcome)
         if observation is not None:
             observation.ended(outcome)
-        await transfer.ending.show()
+        if not writer.complete:
+            await transfer.ending.show()
     raised = cancellation or transfer.ending.raised()
     if raised is not None:
         raise raised
 
 
 async def _tell(response: Sendable, outcome: StreamOutcome) -> None:
-    if response.on_close is None:
-        return
     on_close = response.option("on_close")
     try:
         with anyio.CancelScope(shield=True):

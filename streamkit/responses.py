@@ -133,7 +133,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
             self.status_code = status_code
             self.background = background
             self.init_headers(headers)
-            if isinstance(self._encoder, TextEncoder):
+            if isinstance(content, str) and isinstance(self._encoder, TextEncoder):
                 refuse_name(content, self.headers.get("content-type"), type(self).__name__)
             if filename is not None:
                 disposition = content_disposition(filename, content_disposition_type)

@@ -98,7 +98,8 @@ class Sender:
                 self.items += 1
                 self.last_item = writer.last_sent
                 continue
-            await self.aside.wait()
+            if self.aside.is_on:
+                await self.aside.wait()
             # After all that may wait: what ended the response meanwhile stands.
             if self.stopped:
                 return

@@ -321,7 +321,7 @@ async def test_where_no_thread_can_be_had_the_content_is_closed_and_the_reason_r
     assert closed == [True]
 
 
-@pytest.mark.parametrize("iterable", [None, 5, object()], ids=repr)
+@pytest.mark.parametrize("iterable", [None, 5, object()], ids=["None", "number", "object"])
 async def test_what_is_no_iterable_is_refused_at_once(iterable: Any) -> None:
     with pytest.raises(TypeError, match=type(iterable).__name__):
         iterate_in_threadpool(iterable)

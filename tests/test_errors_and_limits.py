@@ -192,7 +192,11 @@ async def test_extreme_timeouts_are_as_good_as_others(timeout: float) -> None:
     assert (await fetch(response)).body == b"x"
 
 
-@pytest.mark.parametrize("content", [[], [b""], iter([]), b"", ""], ids=repr)
+@pytest.mark.parametrize(
+    "content",
+    [[], [b""], iter([]), b"", ""],
+    ids=["list", "empty chunk", "iterator", "bytes", "str"],
+)
 async def test_an_empty_stream_is_an_empty_200(content: Any) -> None:
     if isinstance(content, Iterator):
         content = iter([])

@@ -24,6 +24,7 @@ DISCONNECT: Message = {"type": "http.disconnect"}
 # Bytes that are kept for a reader who may still begin, and seconds that all waits for them then.
 KEPT = 65536
 PATIENCE = 10.0
+FRAMING = frozenset((b"transfer-encoding", b"content-length"))
 # How deep generators that hold generators are looked through.
 DEPTH = 3
 HINT = (
@@ -225,9 +226,9 @@ def share_body(content: Any, scope: Scope, receive: Receive, inbox: Inbox) -> No
 
 def _may_have_body(scope: Scope) -> bool:
     """Whether to look: HTTP/2 need not say, but a GET has hardly ever one (RFC 9110 §9.3.1)."""
-    names = {name for name, _ in scope.get("headers", ())}
-    framed = b"transfer-encoding" in names or b"content-length" in names
-    return framed or scope.get("method") not in ("GET", "HEAD")
+    if scope.get("method") not in ("GET", "HEAD"):
+        return True
+    return any(name in FRAMING for name, _ in scope.get("headers", ()))
 
 
 def _is_request(thing: Any) -> bool:

@@ -67,7 +67,8 @@ def _driven(content: Any, thread_affine: bool) -> Opened:
     opened: Opened | None = None
     if hand_over := getattr(content, "_hand_over", None):
         opened = hand_over()
-    if opened is None and isinstance(content, AsyncIterable):
+    is_async = type(content) is AsyncGeneratorType or isinstance(content, AsyncIterable)
+    if opened is None and is_async:
         opened = unwrap(content)
     return ThreadedBody(content, thread_affine=thread_affine) if opened is None else opened
 
@@ -79,7 +80,8 @@ def body_of(opened: Opened) -> Body:
     make_body: Callable[[], Body] | None = getattr(opened, "make_body", None)
     if make_body is not None:
         return make_body()
-    content = WholeSource(opened) if isinstance(opened, ByteSource) else opened
+    is_source = type(opened) is not AsyncGeneratorType and isinstance(opened, ByteSource)
+    content: Any = WholeSource(opened) if is_source else opened  # type: ignore[arg-type]
     if not loop.in_trio():
         return SteppedBody(content)
     # trio parks a task as soon as it waits, so that content can't be driven by hand there.

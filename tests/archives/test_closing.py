@@ -259,11 +259,13 @@ async def test_an_async_content_that_waits_is_stopped_at_once(
     response_class: Any, nested: bool, anyio_backend: Any
 ) -> None:
     closed = 0
+    wait_began = anyio.Event()
 
     async def waits() -> AsyncIterator[bytes]:
         nonlocal closed
         try:
             yield NOISE
+            wait_began.set()
             await anyio.sleep_forever()
         finally:
             await anyio.sleep(0.01)
@@ -276,11 +278,10 @@ async def test_an_async_content_that_waits_is_stopped_at_once(
         received = 0
         while received < len(NOISE) // 100:
             received += len(await anext(client))
-        await anyio.sleep(0.05)
-        began = time.monotonic()
-        await client.disconnect()
-        await client.wait_closed()
-    assert time.monotonic() - began < 1
+        with anyio.fail_after(10):
+            await wait_began.wait()
+            await client.disconnect()
+            await client.wait_closed()
     assert closed == 1
     assert never.closed == (0 if nested else 1)
 

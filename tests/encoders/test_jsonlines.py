@@ -139,7 +139,11 @@ def test_pyarrow_reads_back_every_row(items: list[dict[str, object]]) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {"NaN": [x, "NaN"]}, Point], ids=str)
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda x: x, lambda x: {"NaN": [x, "NaN"]}, Point],
+    ids=["alone", "within", "model"],
+)
 @pytest.mark.parametrize("dumps", [None, json.dumps], ids=["pydantic", "json"])
 def test_nan_and_infinities_become_null(value: float, wrap: Any, dumps: Any) -> None:
     item = wrap(value)

@@ -80,7 +80,7 @@ class Pause(IntEnum):
             b": c\nevent: e\nid: i\nretry: 0\ndata: d\n\n",
         ),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_an_item_becomes_a_frame(item: object, frame: bytes) -> None:
     assert encode(item) == frame
