@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from streamkit import loop
 from streamkit.asgi.writer import ClientLeft
 from streamkit.body.base import Body, Coding
-from streamkit.body.threaded import ThreadedBody
+from streamkit.body.threaded import threaded_body
 from streamkit.closing import close_async, comes_of, first_of
 from streamkit.ending import Ending, failure, tell_given_up
 from streamkit.errors import ClientTooSlow
@@ -173,7 +173,7 @@ class ContentTask:
                 if isinstance(exc, GeneratorExit) and not loop.on_loop():
                     self._set_closed()
                     raise
-        if self._killed and isinstance(body, ThreadedBody) and not body.finished:
+        if self._killed and (kept := threaded_body(body)) is not None and not kept.finished:
             self._tell_given_up()
         await self._ending.end_unstarted()
         self._set_closed()
@@ -186,7 +186,7 @@ class ContentTask:
     def _tell_given_up(self) -> None:
         body = self.body
         tell_given_up(
-            "content" if body is None else body.name, on_thread=isinstance(body, ThreadedBody)
+            "content" if body is None else body.name, on_thread=threaded_body(body) is not None
         )
 
     def _set_closed(self) -> None:

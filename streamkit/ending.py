@@ -38,12 +38,14 @@ CUT_PATIENCE = 0.5
 class Ending:
     """The reason why a response ends: the first to give one decides."""
 
-    __slots__ = ("_scope", "_send", "_writer", "began", "error", "reason")
+    __slots__ = ("_is_dropped", "_scope", "_send", "_writer", "began", "error", "reason")
 
     def __init__(self, scope: Scope, send: Send, writer: Writer) -> None:
         self._scope = scope
         self._send = send
         self._writer = writer
+        # Whether the client's connection is gone, by us.
+        self._is_dropped = False
         # On `time.monotonic()`.
         self.began: float = monotonic()
         self.reason: Reason | None = None
@@ -119,9 +121,10 @@ class Ending:
         if reason in (None, "complete", "disconnect") or not writer.started or writer.complete:
             return
         error = self.error if self.error is not None else GraceExceeded()
-        stalled = isinstance(error, SendTimeout | ClientTooSlow)
-        if stalled and self._scope.get("http_version") == "1.1":
-            drop({connection_of(self._scope)})
+        if isinstance(error, SendTimeout | ClientTooSlow) and self._drop():
+            # Nothing that is sent from now on leaves: no middleware can end the body.
+            logger.warning("the connection of a client was dropped: %s", error)
+            return
         await truncate(
             self._scope,
             self._send,
@@ -129,9 +132,17 @@ class Ending:
             CUT_PATIENCE if isinstance(error, GraceExceeded) else None,
         )
 
+    def _drop(self) -> bool:
+        if self._scope.get("http_version") == "1.1":
+            self._is_dropped = drop({connection_of(self._scope)}) > 0
+        return self._is_dropped
+
     def raised(self) -> BaseException | None:
         """What the response has to raise, beside a cancellation."""
         error, started = self.error, self._writer.started
+        if self._is_dropped:
+            # The fault is the client's: no traceback for each, of which there may be thousands.
+            return None
         if self.reason == "disconnect":
             return self._disconnect(error)
         if isinstance(error, GraceExceeded):

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from streamkit.asgi.listen import UnsharedBody, inbox_of, share_body
 from streamkit.asgi.writer import ClientLeft, State, Writer
 from streamkit.body.base import Body, Coding
-from streamkit.body.threaded import ThreadedBody
+from streamkit.body.threaded import threaded_body
 from streamkit.content import ContentTask
 from streamkit.ending import Ending
 from streamkit.errors import GraceExceeded
@@ -128,7 +128,7 @@ class Transfer:
 
     def _waiting(self) -> Waiting:
         body = self._task.body
-        if isinstance(body, ThreadedBody) and body.waits_for_thread:
+        if (on_thread := threaded_body(body)) is not None and on_thread.waits_for_thread:
             return "thread"
         return "content" if self.sender.waits or body is None else "client"
 
@@ -155,8 +155,8 @@ class Transfer:
 
     def silent_since(self, last_item: float) -> float:
         """Since when the content is silent; it isn't while it waits for a thread to run on."""
-        body = self._task.body
-        if not isinstance(body, ThreadedBody):
+        body = threaded_body(self._task.body)
+        if body is None:
             return last_item
         return self.writer.clock() if body.waits_for_thread else max(last_item, body.had_thread_at)
 

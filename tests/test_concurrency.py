@@ -159,11 +159,11 @@ async def test_an_async_generator_that_never_suspends_lets_other_tasks_run() -> 
     async with anyio.create_task_group() as group:
         group.start_soon(tick)
         async with stream(StreamingResponse(endless()), record=False) as client:
-            with anyio.move_on_after(0.2):
+            with anyio.fail_after(20):
                 async for _ in client:
-                    pass
+                    if ticks > 30:
+                        break
         group.cancel_scope.cancel()
-    assert ticks > 30
 
 
 async def test_an_async_generator_that_never_suspends_stops_when_the_client_leaves() -> None:

@@ -41,6 +41,7 @@ class CompressedBody:
 
     def __init__(self, body: Body, choose: Callable[[], Coder]) -> None:
         self._body = body
+        self.threaded: ThreadedBody | None = body if isinstance(body, ThreadedBody) else None
         self._choose = choose
         self._coder: Coder | None = None
         # Chunks of the content in what was given so far.
@@ -57,10 +58,6 @@ class CompressedBody:
     @property
     def error(self) -> BaseException | None:
         return self._body.error
-
-    @property
-    def waits_for_thread(self) -> bool:
-        return getattr(self._body, "waits_for_thread", False)
 
     def start(self, coding: Coding) -> None:
         self._body.start(coding)

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from streamkit import loop
-from streamkit.body.base import END, Coding, Pace, encode_first
+from streamkit.body.base import END, Body, Coding, Pace, encode_first
 from streamkit.body.following import followed
 from streamkit.body.queue import Queue, ThreadSignal
 from streamkit.body.queued import QueuedBody
@@ -20,7 +20,7 @@ from streamkit.closing import close_sync, comes_of, first_of
 from streamkit.errors import StreamStopped, ThreadTimeout
 from streamkit.threads import Burst, run_in_stream_thread, stream_limiter
 
-__all__ = ["ThreadedBody", "WrittenBody"]
+__all__ = ["ThreadedBody", "WrittenBody", "threaded_body"]
 
 # Seconds that one content may keep its thread while others wait for one.
 THREAD_SLICE = 0.01
@@ -62,7 +62,8 @@ class ThreadedBody(QueuedBody):
         self._lingers = self._gives_way = False
         self._failure: BaseException | None = None
         self._pace = Pace(THREAD_SLICE)
-        self.waits_for_thread: bool = False
+        # Until it has one: the content is not silent, and an answer may still be that there is none.
+        self.waits_for_thread: bool = True
         self._waiting: anyio.CancelScope | None = None
         # When it had one again after waiting; on the loop's clock.
         self.had_thread_at: float = 0.0
@@ -116,6 +117,7 @@ class ThreadedBody(QueuedBody):
 
     async def _run_burst(self) -> None:
         if self._burst.acquire_nowait() or await self._wait_for_token():
+            self.waits_for_thread = False
             await self._burst.run(self._advance_in_turn)
         else:
             # What is left is to close it, which may block: a leaf call, which never waits for a
@@ -131,7 +133,7 @@ class ThreadedBody(QueuedBody):
                     await self._burst.acquire()
                     return True
         finally:
-            self.waits_for_thread, self._waiting = False, None
+            self._waiting = None
             self.had_thread_at = loop.clock()()
         if not self.queue.stopped:
             assert self.thread_timeout is not None
@@ -216,6 +218,11 @@ class ThreadedBody(QueuedBody):
         # Whichever of the two waits next looks before it does, so that a signal which the other
         # one got is not missed.
         (self._thread_room.set if self._lingers else self._room.set_threadsafe)()
+
+
+def threaded_body(body: Body | None) -> ThreadedBody | None:
+    """The body on threads, also where what it gives is compressed; None if there is none."""
+    return body if isinstance(body, ThreadedBody) else getattr(body, "threaded", None)
 
 
 class WrittenBody(ThreadedBody):

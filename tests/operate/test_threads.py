@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -113,6 +114,29 @@ async def test_a_stream_that_gets_no_thread_is_a_503_of_the_apps_handlers(
     assert len(contents[0].closed_on) == 1
     assert threading.current_thread() not in contents[0].closed_on
     assert (await fetch(app)).body == b"content"
+
+
+@pytest.mark.parametrize("compress", [False, True])
+async def test_a_cleanup_that_takes_long_without_a_thread_starts_no_response(
+    compress: bool,
+) -> None:
+    class Slow(Content):
+        def close(self) -> None:
+            time.sleep(0.2)
+            super().close()
+
+    async def endpoint(request: Request) -> Response:
+        return StreamingResponse(
+            Slow(),
+            media_type="text/plain",
+            thread_timeout=0.05,
+            first_chunk_timeout=0.02,
+            compress=compress,
+        )
+
+    app = starlette_app(endpoint, {})
+    async with all_threads_taken():
+        assert (await fetch(app, headers={"accept-encoding": "gzip"})).status == 503
 
 
 async def test_what_writes_to_a_file_waits_for_a_thread_no_longer_either() -> None:
