@@ -62,7 +62,7 @@ class ThreadedBody(QueuedBody):
         self._lingers = self._gives_way = False
         self._failure: BaseException | None = None
         self._pace = Pace(THREAD_SLICE)
-        # Until it has one: the content is not silent, and an answer may still be that there is none.
+        # Until it has one: the content is not silent, and there may be none, which is a status.
         self.waits_for_thread: bool = True
         self._waiting: anyio.CancelScope | None = None
         # When it had one again after waiting; on the loop's clock.
