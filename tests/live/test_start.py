@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -71,8 +71,8 @@ async def test_the_cleanup_of_a_cancelled_content_runs_whole(log: Log) -> None:
         assert closed == ["closed"]
 
 
-async def test_files_are_content_and_are_closed() -> None:
-    async with running(MemoryLog()) as h:
+async def test_files_are_content_and_are_closed(log: Log) -> None:
+    async with running(log) as h:
         binary, text = io.BytesIO(b"x" * 70000), io.StringIO("text")
         run = await h.live.start(binary)
         assert await run.wait() == "done"
@@ -125,8 +125,10 @@ async def test_what_is_no_stream_is_refused(wrong: Any) -> None:
         ({"linger": True}, TypeError),
     ],
 )
-async def test_wrong_arguments_are_told_and_the_content_is_closed(options: Any, error: Any) -> None:
-    async with running(MemoryLog()) as h:
+async def test_wrong_arguments_are_told_and_the_content_is_closed(
+    log: Log, options: Any, error: Any
+) -> None:
+    async with running(log) as h:
         content = Content()
         with pytest.raises(error):
             await h.live.start(content, **options)
@@ -187,8 +189,8 @@ async def test_one_channel_of_a_name() -> None:
         live.channel("c", history=6)
 
 
-async def test_location_is_under_the_router_or_the_path() -> None:
-    live = Live()
+async def test_location_is_under_the_router_or_the_path(make_log: Callable[[], Log]) -> None:
+    live = Live(make_log())
     async with live:
         run = await live.start(aiter_of(), id="a b/c")
         assert run.headers == {}
@@ -196,7 +198,7 @@ async def test_location_is_under_the_router_or_the_path() -> None:
         app.include_router(live.router("/streams"))
         assert run.headers == {"Location": "/streams/a%20b%2Fc"}
         assert (await fetch(app, "/streams/a%20b/c", method="HEAD")).status == 200
-    async with Live(path="/api/streams") as live:
+    async with Live(make_log(), path="/api/streams") as live:
         live.router("/streams")
         run = await live.start(aiter_of(), id="x")
         assert run.headers == {"Location": "/api/streams/x"}
@@ -222,9 +224,9 @@ async def raise_401(request: Any, id_: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 @pytest.mark.parametrize("id_", ["run", "unknown"])
 async def test_who_may_not_is_told_before_anything_is_looked_up(
-    authorize: Any, status: int, method: str, id_: str
+    log: Log, authorize: Any, status: int, method: str, id_: str
 ) -> None:
-    live, app = Live(), FastAPI()
+    live, app = Live(log), FastAPI()
     app.include_router(live.router("/streams", authorize=authorize))
     async with live:
         run = await live.start(aiter_of(1), id="run")
