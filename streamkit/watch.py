@@ -81,7 +81,8 @@ class Watch:
     )
 
     def __init__(self, response: Watched, ending: Ending, sender: Sender, limits: Limits) -> None:
-        self._response = response
+        # None at the end: without a cycle, the memory is free at once.
+        self._response: Watched | None = response
         self._ending = ending
         self._sender = sender
         self._limits = limits
@@ -131,6 +132,7 @@ class Watch:
     def end(self) -> None:
         """The content is closed: nothing is due any more."""
         self._over = True
+        self._response = None
         self.cancel()
 
     def _set_due(self, due: float) -> None:
@@ -141,7 +143,7 @@ class Watch:
     def _set(self, now: float) -> None:
         limits, writer = self._limits, self._sender.writer
         since = writer.sending_since
-        last_item = self._response.silent_since(self._sender.last_item or self._opened)
+        last_item = self._last_item()
         due = []
         if not writer.started and limits.first_chunk_timeout is not None:
             due.append(last_item + limits.first_chunk_timeout)
@@ -156,56 +158,63 @@ class Watch:
         if due:
             self._set_due(max(min(due), now + 0.001))
 
+    def _last_item(self) -> float:
+        last = self._sender.last_item or self._opened
+        return last if self._response is None else self._response.silent_since(last)
+
     def _ring(self) -> None:
         self._timer = None
+        response = self._response
+        if response is None:
+            return
         # A loop's timer may ring this much early.
         now = self._clock() + 0.0005
         if self._closing_since is not None:
-            self._look_at_cleanup(now)
+            self._look_at_cleanup(response, now)
         elif self._left:
-            self._response.end("disconnect", None)
+            response.end("disconnect", None)
         elif self._ending.reason is not None:
-            self._response.stop()
+            response.stop()
         else:
-            self._look_at_limits(now)
+            self._look_at_limits(response, now)
 
-    def _look_at_cleanup(self, now: float) -> None:
+    def _look_at_cleanup(self, response: Watched, now: float) -> None:
         if self.allowed is None:
             return
         due = (self._closing_since or 0.0) + self.allowed
         if now < due:
             # It was set for something else before the cleanup began.
             self._set_due(due)
-        elif not self._response.give_up(self.allowed):
+        elif not response.give_up(self.allowed):
             self.allowed = now - (self._closing_since or 0.0) + LAST_RESORT
             self._set_due(now + LAST_RESORT)
 
-    def _look_at_limits(self, now: float) -> None:
+    def _look_at_limits(self, response: Watched, now: float) -> None:
         limits, writer = self._limits, self._sender.writer
         since = writer.sending_since
-        last_item = self._response.silent_since(self._sender.last_item or self._opened)
+        last_item = self._last_item()
         if limits.deadline is not None and now >= self.began + limits.deadline:
-            self._response.end("timeout", DeadlineExceeded(limits.deadline))
+            response.end("timeout", DeadlineExceeded(limits.deadline))
             return
         if since is not None:
             if limits.send_timeout is not None and now >= since + limits.send_timeout:
-                self._response.end("timeout", SendTimeout(limits.send_timeout))
+                response.end("timeout", SendTimeout(limits.send_timeout))
                 return
         elif limits.item_timeout is not None and now >= last_item + limits.item_timeout:
-            self._response.end("error", ItemTimeout(limits.item_timeout))
+            response.end("error", ItemTimeout(limits.item_timeout))
             return
         elif self._sender.is_waiting:
-            self._break_silence(now, last_item)
+            self._break_silence(response, now, last_item)
         self._set(now)
 
-    def _break_silence(self, now: float, last_item: float) -> None:
+    def _break_silence(self, response: Watched, now: float, last_item: float) -> None:
         limits, writer = self._limits, self._sender.writer
         if not writer.started:
             wait = limits.first_chunk_timeout
             if wait is not None and now >= last_item + wait:
-                self._response.start_late()
+                response.start_late()
         elif limits.keep_alive is not None and now >= (writer.last_sent or 0) + limits.keep_alive:
             if self._sender.can_keep_alive:
-                self._response.keep_alive()
+                response.keep_alive()
             else:
                 writer.last_sent = now

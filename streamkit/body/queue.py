@@ -49,6 +49,10 @@ class ThreadSignal:
         return self._lock.acquire(timeout=timeout)
 
 
+def _nobody() -> None:
+    """Nobody waits for room any more."""
+
+
 class Queue:
     """Bounded, first in first out.
 
@@ -196,6 +200,8 @@ class Queue:
             return
         self.error = error
         self.finished = True
+        # It holds what holds this queue: without a cycle, the memory is free at once.
+        self._wake_writer = _nobody
         if self.reader_waiting:
             self.reader_waiting = False
             self._wake_reader()
