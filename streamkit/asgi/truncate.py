@@ -1,12 +1,14 @@
 """Makes the end of a failed body visible to the client.
 
 Once the status line is out, all that an ASGI app can do about a failure is to raise: a server
-then cuts the connection. Three things stand against it, and each has an answer here:
+then cuts the connection. Four things stand against it, and each has an answer here:
 
 * Middleware that relays a body (`BaseHTTPMiddleware`) ends it cleanly when the app below it
   raises. Invalid messages are sent first, on which any relay fails, as a server does.
 * Middleware that catches whatever is raised, and finishes the body. `Honest`, around the whole
   app, refuses the last message of a response that failed.
+* Middleware that passes over what it can't read, below such a relay: it takes the second invalid
+  message though the first one failed. The connection is dropped, if it is HTTP/1.
 * A stalled client: the invalid messages wait behind what it does not read. After a second the
   connection is dropped, if it is HTTP/1; else they wait as long as the client does.
 """
@@ -122,6 +124,8 @@ async def truncate(
         reset(connections)
     poison = _Poison(scope, send, error)
     if await poison.send_within(PATIENCE if patience is None else patience):
+        if poison.was_passed_over and drop(connections):
+            logger.warning("the connection of a failed response was dropped: a middleware hid it")
         return
     if drop(connections):
         logger.warning("the connection of a stalled client was dropped: its response failed")
@@ -156,8 +160,8 @@ class _Poison:
         self.was_cancelled = anyio.current_effective_deadline() == -math.inf
         self._waiting: anyio.CancelScope | None = None
         self._error = error
-        # How many were taken: who takes no second one then has failed.
-        self._taken = 0
+        # Which were taken: who takes no second one then has failed.
+        self._taken: list[Message] = []
         self._is_cut = False
 
     async def send_within(self, seconds: float) -> bool:
@@ -173,9 +177,8 @@ class _Poison:
                 until = min(until, anyio.current_time() + PATIENCE)
                 if not self.was_cancelled:
                     await self._give_turns()
-            taken = self._taken
             in_time = await self._send_until(until, path, shield=self.was_cancelled)
-            if self._taken > taken:
+            if path in self._taken:
                 self._log_unless_told()
             return in_time
         except anyio.get_cancelled_exc_class():
@@ -188,9 +191,16 @@ class _Poison:
             logger.error("a response failed after its start", exc_info=self._error)
 
     @property
+    def was_passed_over(self) -> bool:
+        """Whether somebody could make nothing of the chunk, and took the path nevertheless."""
+        chunk, path = self._messages
+        failed = self._unsendable.was_wanted or chunk not in self._taken
+        return path in self._taken and failed
+
+    @property
     def was_taken(self) -> bool:
         """Whether a relay, or the server, has taken a message."""
-        return self._taken > 0
+        return bool(self._taken)
 
     async def _give_turns(self) -> None:
         """Let relays fail at the first message; those that do need no second one."""
@@ -203,7 +213,7 @@ class _Poison:
         with anyio.CancelScope(deadline=until, shield=shield) as self._waiting:
             try:
                 await self._send(message)
-                self._taken += 1
+                self._taken.append(message)
             except Exception:
                 # The response's own error is raised next, whatever became of this.
                 logger.debug("the body was cut", exc_info=True)
