@@ -285,8 +285,8 @@ async def test_a_cut_that_waits_when_the_grace_is_over_is_given_up(anyio_backend
         ):
             await anext(client)
             client.stall()
-            shutdown.request()
             await closed.wait()
+            shutdown.request()
             await client.wait_closed()
             assert not client.complete
 

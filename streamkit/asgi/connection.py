@@ -113,6 +113,5 @@ def _reset(one: socket.socket) -> bool:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return True
         nowhere = struct.pack("H14x", socket.AF_UNSPEC)
-        if ctypes.CDLL(None).connect(one.fileno(), nowhere, len(nowhere)) == 0:
-            return True
+        return bool(ctypes.CDLL(None).connect(one.fileno(), nowhere, len(nowhere)) == 0)
     return False
