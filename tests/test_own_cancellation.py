@@ -316,3 +316,18 @@ async def test_a_cancellation_that_is_raised_at_no_yield_ends_the_response_as_an
     with anyio.fail_after(10):
         _, outcome = await play(Numbers(), "stalled")  # type: ignore[arg-type]
     assert outcome.reason == "error"
+
+
+async def test_a_scope_that_expires_at_the_last_yield_ends_the_content() -> None:
+    seen: list[str] = []
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"first"
+        with anyio.move_on_after(EXPIRES) as scope:
+            while True:
+                yield b"x" * 100_000
+        seen.append("expired" if scope.cancelled_caught else "not expired")
+
+    body, outcome = await play(content(), "stalled")
+    assert body.endswith(b"x")
+    assert (seen, outcome.reason) == (["expired"], "complete")
