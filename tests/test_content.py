@@ -3,6 +3,7 @@ of it when its cleanup does not end."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -325,3 +326,51 @@ async def test_a_generator_that_looks_like_fastapis_wrapper_is_streamed_as_it_is
     exec("async def _async_stream_raw(first, second):\n    yield first + second", there)
     content = there["_async_stream_raw"](b"one ", b"two")
     assert (await fetch(StreamingResponse(content))).body == b"one two"
+
+
+async def at_a_bare_yield() -> None:
+    await asyncio.sleep(0)
+
+
+async def for_a_future_that_is_done() -> None:
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(future.set_result, None)
+    await future
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("wait", [at_a_bare_yield, for_a_future_that_is_done])
+async def test_a_client_that_leaves_at_a_send_closes_a_content_that_could_go_on(wait: Any) -> None:
+    steps: list[str] = []
+    outcomes: list[StreamOutcome] = []
+
+    async def content() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            yield b"second"
+            # Longer than items are gathered: what is there leaves first.
+            time.sleep(0.005)  # noqa: ASYNC251
+            await wait()
+            steps.append("went on")
+            await anyio.sleep_forever()
+        finally:
+            await anyio.lowlevel.checkpoint()
+            steps.append("closed")
+
+    response = StreamingResponse(content(), on_close=outcomes.append)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def fail(message: Any) -> None:
+            if message.get("body") == b"second":
+                # The future is done meanwhile.
+                await asyncio.sleep(0.01)
+                raise ConnectionResetError
+            await send(message)
+
+        await response(scope, receive, fail)
+
+    with anyio.fail_after(PATIENCE):
+        reply = await fetch(app)
+    assert reply.body == b"first"
+    assert steps == ["closed"]
+    assert [outcome.reason for outcome in outcomes] == ["disconnect"]
