@@ -171,7 +171,8 @@ class ContentTask:
                 if not self._killed:
                     self._ending.error = first_of(self._ending.error, exc)
                 if isinstance(exc, GeneratorExit) and not loop.on_loop():
-                    self._set_closed()
+                    # The loop was closed under this task: there is nobody to be told.
+                    self.closed = True
                     raise
         if self._killed and (kept := threaded_body(body)) is not None and not kept.finished:
             self._tell_given_up()

@@ -18,7 +18,7 @@ from streamkit.start import ResponseStart
 
 try:
     from fastapi.routing import APIRoute
-except ImportError as _missing:
+except ImportError as _missing:  # pragma: no cover - tests have it
     raise ImportError(
         "streamkit.fastapi needs fastapi: pip install 'streamkit[fastapi]'"
     ) from _missing

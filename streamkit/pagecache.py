@@ -44,7 +44,7 @@ _PyBUF_WRITE = 0x200
 # Up to here copying costs less than three calls of the C API.
 _COPIED = 32 * 1024
 
-if sys.implementation.name == "cpython":
+if sys.implementation.name == "cpython":  # pragma: no branch - PyPy has no such calls
     _api = ctypes.pythonapi
     _new_bytes = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t)(
         ("PyBytes_FromStringAndSize", _api)

@@ -179,7 +179,7 @@ class RegularFile:
 def _moment(seconds: int) -> datetime | None:
     try:
         return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
+    except (OverflowError, ValueError, OSError):  # pragma: no cover - not on every disk
         # Some file systems go beyond the year 9999.
         return None
 

@@ -22,7 +22,7 @@ from streamkit.body.base import Body, Coding
 from streamkit.body.threaded import threaded_body
 from streamkit.content import ContentTask
 from streamkit.ending import Ending
-from streamkit.errors import GraceExceeded
+from streamkit.errors import ClientTooSlow, GraceExceeded
 from streamkit.observing import Observation, Progress, Waiting
 from streamkit.outcome import Reason, StreamOutcome
 from streamkit.sender import Frames, Sender
@@ -187,4 +187,4 @@ class Transfer:
         if isinstance(error, ClientLeft):
             self.end("disconnect", error.__cause__)
         else:
-            self.end("error", error)
+            self.end("timeout" if isinstance(error, ClientTooSlow) else "error", error)

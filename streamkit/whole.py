@@ -17,7 +17,7 @@ from streamkit.asgi.writer import ClientLeft, Writer
 from streamkit.body.source import read_now
 from streamkit.closing import close_async, first_of
 from streamkit.ending import Ending, failure
-from streamkit.errors import ClientTooSlow, GraceExceeded
+from streamkit.errors import GraceExceeded
 from streamkit.http.plan import Plan, plan
 from streamkit.http.ranges import Span
 from streamkit.observing import Observation, Progress
@@ -126,8 +126,6 @@ class WholeTransfer:
             await self.writer.write(self._chunks, last=True)
         except ClientLeft as exc:
             self.ending.decide("disconnect", exc.__cause__)
-        except ClientTooSlow as exc:
-            self.ending.decide("timeout", exc)
         except anyio.get_cancelled_exc_class() as exc:
             self.ending.decide("cancelled", exc)
             cancellation = exc

@@ -595,6 +595,7 @@ async def test_the_file_counts_and_copies_what_is_written() -> None:
     def write(file: Any) -> None:
         buffer = bytearray(b"ab")
         assert file.writable()
+        assert file.mode == "wb"
         assert not file.seekable()
         assert file.write(buffer) == 2
         buffer[:] = b"xx"

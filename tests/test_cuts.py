@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -13,10 +17,10 @@ import pytest
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 
-from streamkit import BodyCut, StreamingResponse, graceful_shutdown
+from streamkit import BodyCut, Honest, StreamingResponse, StreamOutcome, graceful_shutdown
 from streamkit.asgi import connection
 from streamkit.asgi.connection import connection_of, drop, reset
-from streamkit.testing import stream
+from streamkit.testing import fetch, stream
 
 FOREVER = 30.0
 
@@ -33,6 +37,12 @@ async def fails_behind_a_stalled_client() -> AsyncIterator[bytes]:
     yield b"first"
     await anyio.sleep(0.02)
     yield b"x" * 1000
+    raise Broken
+
+
+async def fails_later() -> AsyncIterator[bytes]:
+    yield b"first"
+    await anyio.sleep(0.02)
     raise Broken
 
 
@@ -70,13 +80,7 @@ async def test_on_http_2_a_cut_waits_for_its_client_as_long_as_that_takes(
 @pytest.mark.usefixtures("short_patience")
 async def test_such_a_wait_holds_no_shutdown(anyio_backend: Any) -> None:
     closed = anyio.Event()
-
-    async def fails() -> AsyncIterator[bytes]:
-        yield b"first"
-        await anyio.sleep(0.02)
-        raise Broken
-
-    response = StreamingResponse(fails(), on_close=lambda outcome: closed.set())
+    response = StreamingResponse(fails_later(), on_close=lambda outcome: closed.set())
     with anyio.fail_after(FOREVER / 3):
         async with (
             graceful_shutdown(0.05) as shutdown,
@@ -155,6 +159,21 @@ def test_a_descriptor_that_was_taken_over_by_another_connection_is_left_alone() 
         assert later.client.recv(1) == b"x"
 
 
+@pytest.mark.parametrize("number_is", ["a file", "a socket without a peer"])
+def test_what_has_its_number_by_now_is_neither_closed_nor_copied(
+    number_is: str, tmp_path: Path
+) -> None:
+    with Pair() as gone:
+        addresses = gone.addresses or (("", 0), ("", 0))
+    with (tmp_path / "file").open("wb") as file, socket.socket() as lonely:
+        number = (file if number_is == "a file" else lonely).fileno()
+        connection._listed[addresses] = number
+        before = sorted(os.listdir("/dev/fd"))
+        assert drop([addresses]) == 0
+        assert sorted(os.listdir("/dev/fd")) == before
+        os.fstat(number)
+
+
 def test_of_many_that_fail_at_once_the_descriptors_are_listed_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -180,3 +199,180 @@ def test_of_many_that_fail_at_once_the_descriptors_are_listed_once(
 )
 def test_what_is_no_address_of_a_socket_is_none(client: Any, server: Any) -> None:
     assert connection_of({"client": client, "server": server}) is None
+
+
+def test_where_the_sockets_cannot_be_listed_none_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(path: str) -> list[str]:
+        raise FileNotFoundError(path)
+
+    with Pair() as pair:
+        monkeypatch.setattr(connection.os, "listdir", refuse)
+        assert drop([pair.addresses]) == 0
+        monkeypatch.undo()
+        pair.server.sendall(b"x")
+        assert pair.client.recv(1) == b"x"
+
+
+def refuse(*arguments: object) -> None:
+    raise OSError("it has gone meanwhile")
+
+
+def test_a_connection_that_has_gone_meanwhile_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Pair() as pair:
+        monkeypatch.setattr(socket.socket, "shutdown", refuse)
+        assert drop([pair.addresses]) == 0
+        monkeypatch.setattr(connection, "sys", SimpleNamespace(platform="elsewhere"))
+        monkeypatch.setattr(socket.socket, "setsockopt", refuse)
+        assert reset([pair.addresses]) == 0
+
+
+def test_where_there_is_no_reset_at_once_it_comes_when_the_server_closes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "sys", SimpleNamespace(platform="elsewhere"))
+    with Pair() as pair:
+        assert reset([pair.addresses]) == 1
+        pair.server.sendall(b"x")
+        assert pair.client.recv(1) == b"x"
+        pair.server.close()
+        with pytest.raises(ConnectionResetError):
+            pair.client.recv(1)
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is reset when it is closed")
+async def test_a_cut_of_http_1_0_is_a_reset(anyio_backend: Any) -> None:
+    with Pair() as pair:
+        scope = {"client": pair.addresses[0], "server": pair.addresses[1]}
+        app = StreamingResponse(fails_behind_a_stalled_client())
+        async with stream(app, http_version="1.0", scope=scope) as client:
+            with pytest.raises(BodyCut):
+                await client.read()
+        with pytest.raises(ConnectionResetError):
+            pair.client.recv(1)
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("short_patience")
+async def test_on_http_1_the_connection_of_a_stalled_client_is_dropped(
+    anyio_backend: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Pair() as pair, anyio.fail_after(FOREVER / 3):
+        scope = {"client": pair.addresses[0], "server": pair.addresses[1]}
+        app = StreamingResponse(fails_later())
+        async with stream(app, scope=scope, read_ahead=5) as client:
+            await anext(client)
+            client.stall()
+            await client.wait_closed()
+            assert not client.complete
+        assert pair.client.recv(1) == b""
+    assert "the connection of a stalled client was dropped" in caplog.text
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("short_patience")
+async def test_a_cut_that_waits_when_the_grace_is_over_is_given_up(anyio_backend: Any) -> None:
+    closed = anyio.Event()
+    app = StreamingResponse(fails_later(), on_close=lambda outcome: closed.set())
+    with anyio.fail_after(FOREVER / 3):
+        async with (
+            graceful_shutdown(0) as shutdown,
+            stream(app, http_version="2", read_ahead=5) as client,
+        ):
+            await anext(client)
+            client.stall()
+            await closed.wait()
+            shutdown.request()
+            await client.wait_closed()
+            assert not client.complete
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_response_is_not_whole_though_a_middleware_hides_its_errors(
+    anyio_backend: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcomes: list[StreamOutcome] = []
+    scopes: list[anyio.CancelScope] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"first"
+        await anyio.sleep_forever()
+
+    response = StreamingResponse(endless(), on_close=outcomes.append)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def hide(message: Any) -> None:
+            with suppress(Exception):
+                await send(message)
+
+        with anyio.CancelScope() as cancelling:
+            scopes.append(cancelling)
+            await response(scope, receive, hide)
+
+    with anyio.fail_after(FOREVER / 3):
+        async with stream(app) as client:
+            await anext(client)
+            scopes[0].cancel()
+            with pytest.raises(BodyCut):
+                await client.read()
+    assert [outcome.reason for outcome in outcomes] == ["cancelled"]
+    # That it was cancelled is no failure that has to be told of.
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+# Honest
+
+
+def hiding(app: Any, *, ends: bool) -> Any:
+    """A middleware that hides what the app raises, and may end its body as if it were whole."""
+
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        async def hide(message: Any) -> None:
+            if isinstance(message.get("body", b""), bytes) and "path" not in message:
+                await send(message)
+
+        with suppress(Broken):
+            await app(scope, receive, hide)
+        if ends:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return middleware
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("ends", [True, False])
+async def test_honest_lets_no_middleware_hide_that_a_response_failed(
+    ends: bool, anyio_backend: Any
+) -> None:
+    response = StreamingResponse(fails_behind_a_stalled_client())
+    with anyio.fail_after(FOREVER / 3):
+        reply = await fetch(Honest(hiding(response, ends=ends)))
+    assert not reply.complete
+    assert reply.body == b"first" + b"x" * 1000
+    assert str(reply.error) == "the response failed midway"
+    assert reply.error is not None
+    assert isinstance(reply.error.__cause__, Broken)
+
+
+@pytest.mark.anyio
+async def test_without_honest_such_a_middleware_ends_the_body(anyio_backend: Any) -> None:
+    response = StreamingResponse(fails_behind_a_stalled_client())
+    with anyio.fail_after(FOREVER / 3):
+        reply = await fetch(hiding(response, ends=True))
+    assert reply.complete
+
+
+@pytest.mark.anyio
+async def test_honest_leaves_what_is_no_request_alone(anyio_backend: Any) -> None:
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope, receive, send))
+
+    lifespan = {"type": "lifespan"}
+    await Honest(app)(lifespan, anyio.sleep_forever, print)  # type: ignore[arg-type]
+    assert seen == [({"type": "lifespan"}, anyio.sleep_forever, print)]

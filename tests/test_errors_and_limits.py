@@ -930,6 +930,8 @@ class NoEncoder:
         ({"filename": ""}, ValueError, ["filename", "None for no name"]),
         ({"filename": 5}, TypeError, ["filename", "int"]),
         ({"etag": "v7"}, ValueError, ["v7"]),
+        ({"charset": 8}, TypeError, ["charset must be a str", "int", "8"]),
+        ({"encoder": 8}, TypeError, ["encoder must be callable", "int", "8"]),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

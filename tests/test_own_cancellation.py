@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -238,3 +239,95 @@ async def test_a_cleanup_may_await_whatever_it_likes(waits: str, cleanup: Any) -
             await client.disconnect()
             await client.wait_closed()
     assert steps == ["closing", "closed", "disconnect"]
+
+
+async def at_a_bare_yield() -> None:
+    # Longer than the time for which items are gathered: the chunk before leaves first.
+    time.sleep(0.005)  # noqa: ASYNC251
+    await asyncio.sleep(0)
+
+
+async def for_a_future_that_is_done_meanwhile() -> None:
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(EXPIRES / 4, future.set_result, None)
+    await future
+
+
+async def for_a_future() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def for_a_task() -> None:
+    await asyncio.create_task(asyncio.sleep(30))
+
+
+async def at_its_yield() -> None:
+    pass
+
+
+WAITS = [
+    at_a_bare_yield, for_a_future_that_is_done_meanwhile, for_a_future, for_a_task, at_its_yield,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("wait", WAITS)
+async def test_while_the_client_stalls_a_scope_expires_wherever_the_content_waits(
+    wait: Callable[[], Awaitable[None]], goes_on: bool
+) -> None:
+    seen: list[str] = []
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"first"
+        with anyio.move_on_after(EXPIRES) as scope:
+            yield b"x" if wait is not at_its_yield else b"x" * 100_000
+            await wait()
+            while True:
+                yield b"x" * 100_000
+        seen.append("expired" if scope.cancelled_caught else "not expired")
+        if goes_on:
+            yield b"end"
+
+    body, outcome = await play(content(), "stalled")
+    assert body.endswith(b"xend" if goes_on else b"x")
+    assert seen == ["expired"]
+    assert outcome.reason == "complete"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancellation_that_is_raised_at_no_yield_ends_the_response_as_an_error() -> None:
+    class Numbers:
+        """No generator: nothing can be raised at its `yield`."""
+
+        scope = anyio.CancelScope()
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            self.scope.__enter__()
+            self.scope.deadline = anyio.current_time() + EXPIRES
+            return self
+
+        async def __anext__(self) -> bytes:
+            return b"x" * 100_000
+
+        async def aclose(self) -> None:
+            self.scope.__exit__(None, None, None)
+
+    with anyio.fail_after(10):
+        _, outcome = await play(Numbers(), "stalled")  # type: ignore[arg-type]
+    assert outcome.reason == "error"
+
+
+async def test_a_scope_that_expires_at_the_last_yield_ends_the_content() -> None:
+    seen: list[str] = []
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"first"
+        with anyio.move_on_after(EXPIRES) as scope:
+            while True:
+                yield b"x" * 100_000
+        seen.append("expired" if scope.cancelled_caught else "not expired")
+
+    body, outcome = await play(content(), "stalled")
+    assert body.endswith(b"x")
+    assert (seen, outcome.reason) == (["expired"], "complete")

@@ -401,3 +401,36 @@ async def test_a_process_whose_response_is_refused_is_killed() -> None:
     with anyio.fail_after(20):
         while not process.stdout.closed:  # noqa: ASYNC110
             await anyio.sleep(0.01)
+
+
+async def test_what_the_close_of_another_librarys_response_raises_is_told() -> None:
+    class Response:
+        async def iter_chunks(self, size: int) -> Any:
+            yield b"chunk"
+
+        def __aiter__(self) -> Any:
+            raise AssertionError
+
+        async def close(self) -> None:
+            raise ConnectionError("it can't be closed")
+
+    got = await fetch(StreamingResponse(Response()))
+    assert (got.body, got.complete) == (b"chunk", False)
+    assert str(got.error) == "it can't be closed"
+
+
+async def test_an_error_in_closing_the_pipes_of_a_process_is_told() -> None:
+    process = python("print('all')")
+    stdout = process.stdout
+    assert stdout is not None
+
+    class Pipe:
+        def close(self) -> None:
+            raise OSError("it can't be closed")
+
+    process.stdin = Pipe()  # type: ignore[assignment]
+    got = await fetch(StreamingResponse(process))
+    process.stdin = None
+    assert (got.body, got.complete) == (b"all\n", False)
+    assert str(got.error) == "it can't be closed"
+    assert stdout.closed

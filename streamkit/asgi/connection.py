@@ -86,19 +86,18 @@ def _copy(descriptor: int | None, connection: Connection) -> socket.socket | Non
     """A socket on a copy of the descriptor, if that still is of the connection."""
     with suppress(OSError):
         if descriptor is not None:
-            one = socket.socket(fileno=os.dup(descriptor))
-            if _addresses(one) == connection:
-                return one
-            one.close()
+            one = socket.socket(fileno=descriptor)
+            try:
+                if _addresses(one) == connection:
+                    return socket.socket(fileno=os.dup(descriptor))
+            finally:
+                # It is the server's.
+                one.detach()
     return None
 
 
 def _addresses(one: socket.socket) -> Connection:
-    try:
-        client, server = one.getpeername()[:2], one.getsockname()[:2]
-    except IndexError as exc:
-        raise OSError("a socket without addresses") from exc
-    return client, server
+    return one.getpeername()[:2], one.getsockname()[:2]
 
 
 def _shut_down(one: socket.socket) -> bool:
@@ -114,6 +113,5 @@ def _reset(one: socket.socket) -> bool:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return True
         nowhere = struct.pack("H14x", socket.AF_UNSPEC)
-        if ctypes.CDLL(None).connect(one.fileno(), nowhere, len(nowhere)) == 0:
-            return True
+        return bool(ctypes.CDLL(None).connect(one.fileno(), nowhere, len(nowhere)) == 0)
     return False

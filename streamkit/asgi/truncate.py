@@ -158,7 +158,7 @@ class _Poison:
             {"type": "http.response.pathsend", "path": unsendable},
         )
         self.was_cancelled = anyio.current_effective_deadline() == -math.inf
-        self._waiting: anyio.CancelScope | None = None
+        self._waiting = anyio.CancelScope()
         self._error = error
         # Which were taken: who takes no second one then has failed.
         self._taken: list[Message] = []
@@ -227,5 +227,4 @@ class _Poison:
     def cut(self, closing: float) -> None:
         """The server ends the connection now."""
         self._is_cut = True
-        if self._waiting is not None:
-            self._waiting.cancel()
+        self._waiting.cancel()

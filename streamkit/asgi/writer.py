@@ -9,6 +9,7 @@ from typing import Any
 from starlette.types import Message, Scope, Send
 
 from streamkit import loop
+from streamkit.errors import ClientTooSlow
 
 __all__ = ["ClientLeft", "State", "Writer"]
 
@@ -146,6 +147,8 @@ class Writer:
     async def _finish(self, sending: Any, trap: Any, size: int) -> None:
         try:
             await loop.rest_of(sending, trap)
+        except ClientTooSlow:
+            raise
         except OSError as exc:
             raise ClientLeft from exc
         self.sending_since = None
@@ -164,6 +167,9 @@ class Writer:
                 self.sending_since = clock()
                 await waited
                 self.sending_since = None
+        except ClientTooSlow:
+            # A TimeoutError, and so an OSError.
+            raise
         except OSError as exc:
             raise ClientLeft from exc
         self.last_sent = clock()

@@ -38,10 +38,10 @@ class QueuedBody:
         return self.queue.error if self._started else None
 
     def start(self, coding: Coding, reader: ThreadSignal | None = None) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - a subclass has it
 
     def stop(self) -> bool:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - a subclass has it
 
     async def ready(self) -> list[Any]:
         queue = self.queue

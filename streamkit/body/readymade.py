@@ -186,7 +186,7 @@ async def _reader_chunks(reader: Any) -> AsyncIterator[bytes]:
 
 async def _pipe_chunks(pipe: Any) -> AsyncIterator[bytes]:
     """What a pipe gives, as it comes."""
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # pragma: no cover - not on this one
         # A read can't be interrupted there, but it ends with the process.
         read = partial(getattr(pipe, "read1", pipe.read), CHUNK_SIZE)
         while chunk := await run_abandonable(read):

@@ -59,7 +59,7 @@ class Signal:
         return was_set
 
     def rest(self) -> None:
-        pass
+        """There is no timer."""
 
 
 class _Tasks:
@@ -136,7 +136,7 @@ class Task:
         self._shield.cancel()
 
     def step(self, stepped: Coroutine[Any, Any, Any]) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - `can_step` is false
 
     async def _run(self, function: Function, cleanup: Function | None) -> None:
         tasks = _tasks_of_run()

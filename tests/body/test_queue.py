@@ -114,3 +114,12 @@ def test_any_number_of_threads_may_set_a_signal() -> None:
     while any(thread.is_alive() for thread in threads):
         signal.wait(0.01)
     assert not errors
+
+
+def test_the_first_end_of_a_queue_stands() -> None:
+    sides = Sides(max_buffer=10)
+    error = ValueError("first")
+    sides.queue.finish(error)
+    sides.queue.finish()
+    sides.queue.finish(KeyError("later"))
+    assert sides.queue.error is error

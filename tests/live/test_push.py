@@ -145,6 +145,20 @@ async def test_a_slow_reader_holds_nobody_up() -> None:
             other.left.set()
 
 
+def fail() -> None:
+    raise OSError("gone")
+
+
+async def test_a_send_that_fails_before_it_waits_is_a_disconnect() -> None:
+    async with reading() as (channel, client):
+        client.sending = fail
+        await channel.publish(2)
+        await until(lambda: client.outcomes)
+        assert client.outcomes == ["disconnect"]
+        assert client.has(0, 1)()
+        assert channel._core.tails == {}
+
+
 async def test_a_failing_send_is_a_disconnect() -> None:
     async with reading() as (channel, client):
         client.failure = OSError("gone")

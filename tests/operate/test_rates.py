@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamkit import ClientTooSlow, DeadlineExceeded, StreamKitError
+from streamkit import ClientTooSlow, DeadlineExceeded, ItemTimeout, StreamKitError, ThreadTimeout
 from streamkit.rates import MinRate, Pacer
 
 rates = st.floats(1, 1e9)
@@ -165,6 +165,8 @@ def test_a_grace_that_makes_no_sense_is_refused(grace: float) -> None:
     ("error", "text"),
     [
         (DeadlineExceeded(60), "the response was not at its end after deadline=60 seconds"),
+        (ItemTimeout(5), "the content gave nothing for item_timeout=5 seconds"),
+        (ThreadTimeout(2), "no thread was free for thread_timeout=2 seconds"),
         (ClientTooSlow(1000), "the client took less than min_rate=1000 bytes a second"),
     ],
     ids=lambda value: type(value).__name__,

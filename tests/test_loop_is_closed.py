@@ -1,0 +1,99 @@
+"""What a loop does that is closed without a word, and a process that ends: tasks are left where
+they wait, and the garbage collector closes their coroutines. Nothing can be awaited then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from streamkit import PlainTextStreamingResponse
+
+
+class Content:
+    """Waits in its first item, its second, its close, or never."""
+
+    def __init__(self, waits_in: str) -> None:
+        self._waits_in = waits_in
+        self._given = 0
+        self.began = self.ended = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._given += 1
+        await self._wait_in("first" if self._given == 1 else "second")
+        if self._given == 1000 and self._waits_in == "close":
+            raise StopAsyncIteration
+        return b"x" * 100
+
+    async def aclose(self) -> None:
+        await self._wait_in("close")
+
+    async def _wait_in(self, place: str) -> None:
+        if place == self._waits_in:
+            self.began += 1
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                self.ended += 1
+
+
+async def takes_all(message: Any) -> None:
+    pass
+
+
+async def takes_nothing(message: Any) -> None:
+    if message.get("body"):
+        await asyncio.sleep(3600)
+
+
+async def fails(message: Any) -> None:
+    if message.get("body"):
+        raise ConnectionResetError
+
+
+async def gives_nothing() -> Any:
+    return await asyncio.get_running_loop().create_future()
+
+
+SCOPE = {
+    "type": "http",
+    "method": "GET",
+    "path": "/",
+    "headers": [(b"accept-encoding", b"gzip")],
+    "http_version": "1.1",
+}
+
+
+@pytest.mark.parametrize("send", [takes_all, takes_nothing, fails])
+@pytest.mark.parametrize("waits_in", ["first", "second", "close", "nothing"])
+@pytest.mark.parametrize("compress", [False, True])
+def test_what_the_content_waits_for_is_ended_with_its_task(
+    waits_in: str, send: Callable[[Any], Awaitable[None]], compress: bool
+) -> None:
+    loop = asyncio.new_event_loop()
+    content = Content(waits_in)
+    response = PlainTextStreamingResponse(content, compress=compress)
+    running: list[asyncio.Task[None]] = []
+
+    async def begin() -> None:
+        running.append(asyncio.create_task(response(SCOPE, gives_nothing, send)))
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    loop.run_until_complete(begin())
+    # The request's own task is the server's.
+    left = asyncio.all_tasks(loop) - {*running}
+    loop.close()
+    for task in left:
+        # As the garbage collector does it. It would raise here if anything was awaited.
+        task.get_coro().close()
+    for task in (*left, *running):
+        task._log_destroy_pending = False
+    assert content.began == content.ended
+    reached = {takes_all: ("first", "second", "close"), takes_nothing: "first"}
+    assert content.began == (waits_in in reached.get(send, ("first", "close")))
