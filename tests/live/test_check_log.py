@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from streamkit.live import Gone, Log, MemoryLog, Record
+from streamkit.live import Gone, Log, MemoryLog, Record, RunEnded
 from streamkit.testing import check_log
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +54,44 @@ class Hoarder(MemoryLog):
         return await super().publish(channel, payloads, **{**options, "keep": 10_000})
 
 
+class Endless(MemoryLog):
+    async def append(self, run: str, number: int, payloads: Any) -> list[str]:
+        try:
+            return await super().append(run, number, payloads)
+        except RunEnded:
+            return []
+
+
+class Alarmist(MemoryLog):
+    async def subscribe(self, stream: str, after: str, sink: Any, **options: Any) -> Any:
+        sink.miss(after)
+        return await super().subscribe(stream, after, sink, **options)
+
+
+class Broken(MemoryLog):
+    async def subscribe(self, stream: str, after: str, sink: Any, **options: Any) -> Any:
+        sink.fail(AssertionError("its reader failed"))
+        return await super().subscribe(stream, after, sink, **options)
+
+
+class Eternal(MemoryLog):
+    async def end(self, run: str, payload: Any, **options: Any) -> Record | None:
+        return await super().end(run, payload, **{**options, "ttl": 60.0})
+
+
+class Immortal(MemoryLog):
+    """Runs of which others never know that their producer is dead."""
+
+    remote = True
+    attended: float | None = None
+
+    async def attend(self, run: str, *, lease: float) -> None:
+        self.attended = time.monotonic() + lease
+
+    async def is_attended(self, run: str) -> bool:
+        return self.attended is not None and time.monotonic() < self.attended
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -62,6 +101,10 @@ class Hoarder(MemoryLog):
         (LastEndStands, "the first end must stand"),
         (Deaf, "a subscription must give"),
         (Hoarder, "must raise Gone"),
+        (Endless, "has ended must raise RunEnded"),
+        (Alarmist, "told of missing records"),
+        (Broken, "its reader failed"),
+        (Eternal, "a run must expire"),
     ],
 )
 async def test_a_log_that_breaks_a_rule_is_told_which(
@@ -70,3 +113,11 @@ async def test_a_log_that_breaks_a_rule_is_told_which(
     monkeypatch.setattr("streamkit.testing.logs.PATIENCE", 0.1)
     with pytest.raises(AssertionError, match=message):
         await check_log(kind)
+
+
+async def test_a_log_whose_producers_never_die_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamkit.testing.logs.PATIENCE", 0.1)
+    log = Immortal()
+    with pytest.raises(AssertionError, match="must be false when no lease was renewed"):
+        # Both processes use one log: it is in memory.
+        await check_log(lambda: log)
