@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from streamkit.live import Gone, Log, MemoryLog, Record, RunEnded
 from streamkit.testing import check_log
+from tests.live.conftest import RedisServer
 
 pytestmark = pytest.mark.anyio
 
@@ -79,19 +80,6 @@ class Eternal(MemoryLog):
         return await super().end(run, payload, **{**options, "ttl": 60.0})
 
 
-class Immortal(MemoryLog):
-    """Runs of which others never know that their producer is dead."""
-
-    remote = True
-    attended: float | None = None
-
-    async def attend(self, run: str, *, lease: float) -> None:
-        self.attended = time.monotonic() + lease
-
-    async def is_attended(self, run: str) -> bool:
-        return self.attended is not None and time.monotonic() < self.attended
-
-
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -115,9 +103,16 @@ async def test_a_log_that_breaks_a_rule_is_told_which(
         await check_log(kind)
 
 
-async def test_a_log_whose_producers_never_die_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamkit.testing.logs.PATIENCE", 0.1)
-    log = Immortal()
+async def test_a_log_whose_producers_never_die_is_told(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streamkit.live import RedisLog
+
+    class Immortal(RedisLog):
+        async def is_alive(self, run: str, *, lease: float) -> bool:
+            return True
+
+    monkeypatch.setattr("streamkit.testing.logs.PATIENCE", 1.0)
+    prefix = f"test-{secrets.token_hex(4)}:"
     with pytest.raises(AssertionError, match="must be false when no lease was renewed"):
-        # Both processes use one log: it is in memory.
-        await check_log(lambda: log)
+        await check_log(lambda: Immortal(redis_server.url, prefix=prefix))
