@@ -10,7 +10,16 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from streamkit.live import Live, Log, LogUnavailable, MemoryLog, RunFailed, StreamGap, UnknownStream
+from streamkit.live import (
+    Live,
+    Log,
+    LogUnavailable,
+    MemoryLog,
+    Payload,
+    RunFailed,
+    StreamGap,
+    UnknownStream,
+)
 from tests.live.support import Content, aiter_of, running, until
 
 pytestmark = pytest.mark.anyio
@@ -351,3 +360,94 @@ async def test_a_reader_of_a_stream_that_was_closed_and_went_on(log: Log) -> Non
         await until(lambda: h.live._core.find("c", True).last == last)
         assert [await anext(follow), await anext(follow)] == [1, 2]
         await follow.aclose()
+
+
+class Remote(Faulty):
+    """A log in memory that asks for all that a log elsewhere needs."""
+
+    remote = True
+
+    async def renew(self, *args: Any, **options: Any) -> None:
+        await self._fault("renew")
+
+    async def attend(self, *args: Any, **options: Any) -> None:
+        await self._fault("attend")
+
+    async def is_attended(self, run: str) -> bool:
+        await self._fault("is_attended")
+        return False
+
+    async def is_alive(self, run: str, *, lease: float) -> bool:
+        await self._fault("is_alive")
+        return True
+
+
+async def test_leases_that_cannot_be_renewed_are_logged_and_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log, content = Remote(), Content()
+    log.faults["renew"] = ValueError("a bug of the log")
+    async with running(log, lease=0.1) as h:
+        run = await h.live.start(content)
+        await until(lambda: caplog.text.count("leases could not be renewed") >= 2)
+        content.put(1)
+        content.end()
+        assert await run.wait() == "done"
+    assert "a bug of the log" in caplog.text
+
+
+async def test_a_run_does_not_end_while_its_readers_cannot_be_asked_for() -> None:
+    log, content = Remote(), Content()
+    log.faults["is_attended"] = AWAY
+    async with running(log, lease=0.1) as h:
+        run = await h.live.start(content, linger=0.05)
+        await anyio.sleep(0.5)
+        assert await h.live.state(run.id) == "running"
+        del log.faults["is_attended"]
+        assert await run.wait() == "cancelled"
+        assert content.closed == 1
+
+
+async def test_readers_wait_for_a_log_that_cannot_be_asked_whether_the_producer_lives() -> None:
+    log = Remote()
+    async with running(log, lease=0.1) as h:
+        # By a process that is not this one.
+        await log.begin("run", ttl=60, lease=5, linger=1.0)
+        follow = h.live.follow("run")
+        await follow.open()
+        log.faults["is_alive"] = log.faults["attend"] = AWAY
+        await anyio.sleep(0.3)
+        await log.append("run", 0, [Payload("j", b"1")])
+        assert await anext(follow) == 1
+        await follow.aclose()
+
+
+async def test_a_reader_that_leaves_before_its_start_is_none() -> None:
+    log = Remote()
+    async with running(log) as h:
+        await log.begin("run", ttl=60, lease=5, linger=1.0)
+        log.hangs["attend"] = anyio.Event()
+        with anyio.move_on_after(0.05):
+            await h.live.follow("run").open()
+        # Nobody follows the stream here any more.
+        assert h.live._core.find("run", False) is None
+        log.hangs["attend"].set()
+        follow = h.live.follow("run")
+        await follow.open()
+        await follow.aclose()
+
+
+async def test_waiting_for_a_run_elsewhere_ends_with_the_app(log: Log) -> None:
+    told: list[str] = []
+
+    async def wait(run: Any) -> None:
+        try:
+            await run.wait()
+        except LogUnavailable as exc:
+            told.append(exc.why)
+
+    async with anyio.create_task_group() as group, running(log) as h:
+        await log.begin("run", ttl=60, lease=5, linger=None)
+        group.start_soon(wait, await h.live.start([], id="run"))
+        await until(lambda: h.live._core.find("run", False))
+    assert told == ["the app has shut down"]
