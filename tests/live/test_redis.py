@@ -222,6 +222,23 @@ async def test_a_channel_that_was_emptied_goes_on(place: Place) -> None:
         await back.aclose()
 
 
+async def test_who_comes_back_to_an_emptied_channel_has_missed_nothing(place: Place) -> None:
+    async with running(place.log()) as h:
+        channel = h.live.channel("c", history=5, max_age=60)
+        last = [await channel.publish(n) for n in range(3)][-1]
+        place.client.xtrim(place.channel(), maxlen=0)
+        back = channel.follow(last)
+        await back.open()
+        # Of a channel that nobody ever published to, the first id is known.
+        new = h.live.channel("new", history=5).follow("0000000000000-0000000000")
+        await new.open()
+        await channel.publish("next")
+        await h.live.channel("new", history=5).publish("first")
+        assert [await anext(back), await anext(new)] == ["next", "first"]
+        await back.aclose()
+        await new.aclose()
+
+
 async def test_a_channel_of_nothing_but_its_end(place: Place) -> None:
     async with running(place.log()) as h:
         channel = h.live.channel("c", history=5)
