@@ -31,7 +31,7 @@ from starlette.types import ASGIApp
 import streamkit
 from streamkit import __main__
 from streamkit.demo import app as demo
-from streamkit.demo import melody, race
+from streamkit.demo import lasting, melody, race
 from streamkit.demo.cards import CARDS
 from streamkit.demo.page import STATIC
 from streamkit.demo.pdf import make_pdf
@@ -380,6 +380,22 @@ class TestSeekableRoutes:
         assert len(film) < 40_000
         assert film[4:8] == b"ftyp"
         assert film.index(b"moov") < film.index(b"mdat")
+
+    async def test_an_answer_goes_on_without_its_client_and_a_counter_is_for_all(self) -> None:
+        async with lasting.live:
+            async with stream(demo.app, "/lasting?run=mine") as client:
+                while b"data: This" not in (first := await anext(client)):
+                    pass
+            assert await lasting.live.state("mine") == "running"
+            # A second start follows the first.
+            async with stream(demo.app, "/lasting?run=mine") as client:
+                while b"data: This" not in (again := await anext(client)):
+                    pass
+            assert again[: len(first)] == first
+            assert (await fetch(demo.app, "/counter", method="POST")).status == 204
+            async with stream(demo.app, "/counter") as client:
+                while b"data: 1\n" not in await anext(client):
+                    pass
 
     async def test_the_film_answers_ranges(self) -> None:
         film = FILM.read_bytes()

@@ -20,8 +20,6 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
-import redis
-
 from streamkit.live.errors import Gone, LogUnavailable, RunEnded
 from streamkit.live.log import FIRST, Info
 from streamkit.live.memory_stream import ZERO
@@ -37,6 +35,7 @@ from streamkit.live.redis_ids import (
     record_of,
     show,
 )
+from streamkit.live.wire import ResponseError
 
 __all__ = ["RedisLog"]
 
@@ -83,7 +82,7 @@ class RedisLog(RedisChannels):
             ],
             timeout=FIRST,
         )
-        if isinstance(replies[-1][0], redis.ResponseError):
+        if isinstance(replies[-1][0], ResponseError):
             # It was begun before; by this call, if that had to be sent twice.
             head = await self._head(run, timeout=FIRST)
             if head is None or head[1] != token:
@@ -104,7 +103,7 @@ class RedisLog(RedisChannels):
         )
         if None in replies:
             raise RunEnded
-        if any(isinstance(reply, redis.ResponseError) for reply in replies):
+        if any(isinstance(reply, ResponseError) for reply in replies):
             await self._check_appended(key, ids, payloads)
         return [show(id_.encode()) for id_ in ids]
 
@@ -127,7 +126,7 @@ class RedisLog(RedisChannels):
         id_ = f"{generation}-{LARGEST}"
         (reply,) = await self._ask([("XADD", key, "NOMKSTREAM", id_, *payload)])
         self._mine.pop(run, None)
-        if isinstance(reply, redis.ResponseError):
+        if isinstance(reply, ResponseError):
             (last,) = await self._ask([("XREVRANGE", key, "+", "-", "COUNT", 1)])
             return record_of(last[0]) if last and last[0][1][0] == END.encode() else None
         if reply is None:

@@ -105,13 +105,18 @@ class _Routes:
             if iscoroutinefunction(self._authorize):
                 allowed = await self._authorize(request, id_)
             else:
-                allowed = await run_in_stream_thread(self._authorize, request, id_)
+                # In a list, since trio refuses a function that gives a coroutine.
+                (allowed,) = await run_in_stream_thread(self._ask, request, id_)
                 if isawaitable(allowed):
                     allowed = await allowed
             if allowed is not None and not allowed:
                 raise HTTPException(403)
         if not id_.isprintable() or len(id_) > 512:
             raise UnknownStream(id_)
+
+    def _ask(self, request: Request, id_: str) -> list[Any]:
+        assert self._authorize is not None
+        return [self._authorize(request, id_)]
 
     def _content(self, request: Request, id_: str) -> Follow:
         after = last_event_id(request) or None

@@ -23,6 +23,7 @@ from streamkit.threads import run_in_stream_thread
 
 try:
     import redis
+    from redis import ResponseError
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 except ImportError as _missing:
@@ -30,7 +31,16 @@ except ImportError as _missing:
         "RedisLog needs the redis package: pip install 'streamkit[redis]'"
     ) from _missing
 
-__all__ = ["FAILURES", "Command", "Connect", "ConnectionLost", "Unsent", "Wire", "make_connection"]
+__all__ = [
+    "FAILURES",
+    "Command",
+    "Connect",
+    "ConnectionLost",
+    "ResponseError",
+    "Unsent",
+    "Wire",
+    "make_connection",
+]
 
 logger: logging.Logger = logging.getLogger("streamkit")
 
@@ -201,5 +211,5 @@ class Wire:
 def _reply(connection: Any) -> Any:
     try:
         return connection.read_response()
-    except redis.ResponseError as exc:
+    except ResponseError as exc:
         return exc

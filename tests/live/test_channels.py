@@ -9,7 +9,7 @@ import pytest
 
 from streamkit.live import Log, SlowReader, StreamGap
 from streamkit.testing import stream
-from tests.live.support import rest_of, running, until
+from tests.live.support import data, rest_of, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -151,3 +151,70 @@ async def test_threads_publish_in_order(log: Log) -> None:
         await anyio.to_thread.run_sync(publish)
         assert [await anext(follow) for _ in range(3000)] == list(range(3000))
         await follow.aclose()
+
+
+@pytest.mark.parametrize("on_slow", ["cut", "gap", "latest"])
+async def test_a_reader_of_the_history_that_is_overtaken_by_what_is_kept(
+    log: Log, on_slow: Any
+) -> None:
+    async with running(log) as h:
+        channel = h.live.channel("c", history=100, on_slow=on_slow)
+        for n in range(100):
+            await channel.publish(n)
+        follow = channel.follow()
+        assert await anext(follow) == 0
+        for n in range(100, 2999):
+            channel.publish_from_thread(n)
+        await channel._flush()
+        last = await channel.publish(2999)
+        await until(lambda: h.live._core.find("c", True).last == last)
+        got: list[Any] = [0]
+        if on_slow == "cut":
+            with pytest.raises(SlowReader, match="'c' fell 100"):  # noqa: PT012
+                async for item in follow:
+                    got.append(item)
+        else:
+            while got[-1] != 2999:
+                got.append(await anext(follow))
+        # What it held came first.
+        behind = [item for item in got if isinstance(item, int) and item < 100]
+        assert behind == list(range(len(behind)))
+        rest = got[len(behind) :]
+        if on_slow == "gap":
+            assert rest[0].event == "gap"
+            assert rest[1:] == list(range(2900, 3000))
+        else:
+            assert rest == ([] if on_slow == "cut" else [2999])
+        await follow.aclose()
+
+
+async def test_without_a_history_who_comes_back_still_misses_nothing(log: Log) -> None:
+    async with running(log) as h:
+        channel = h.live.channel("c")
+        first = await channel.publish(1)
+        await channel.publish(2)
+        follow = channel.follow(first)
+        assert await anext(follow) == 2
+        await follow.aclose()
+
+
+async def test_many_readers_of_a_long_channel_get_the_same_events(log: Log) -> None:
+    count = 2500
+    async with running(log) as h:
+        channel = h.live.channel("c", history=10)
+        bodies: list[bytes] = []
+
+        async def read() -> None:
+            async with stream(h.app, "/channels/c") as client:
+                bodies.append(await rest_of(client))
+                assert client.error is None
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(read)
+            await until(lambda: getattr(h.live._core.find("c", True), "readers", 0) == 3)
+            for n in range(count):
+                await channel.publish(n)
+            await channel.close()
+        assert bodies[0] == bodies[1] == bodies[2]
+        assert data(bodies[0]) == list(range(count))

@@ -152,6 +152,7 @@ async def test_outside_of_its_block_a_live_says_how_to_run_it() -> None:
         lambda: Live("redis://localhost"),  # type: ignore[arg-type]
         lambda: Live(ttl="5"),  # type: ignore[arg-type]
         lambda: Live(lease=True),
+        lambda: Live(path=5),  # type: ignore[arg-type]
         lambda: Live().channel("c", history=True),
         lambda: Live().follow(5),  # type: ignore[arg-type]
         lambda: Live().follow("run", 5),  # type: ignore[arg-type]
@@ -217,6 +218,8 @@ async def raise_401(request: Any, id_: str) -> None:
     [
         (lambda request, id_: False, 403),
         (refuse, 403),
+        # A sync function may hand on what an async one gives.
+        (lambda request, id_: refuse(request, id_), 403),
         (raise_401, 401),
         (lambda request, id_: id_ == "other", 403),
     ],

@@ -1,0 +1,319 @@
+"""Several `Live`s over one Redis: leases, ends from elsewhere, and a Redis that loses things."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import anyio
+import pytest
+
+from streamkit.live import (
+    Gone,
+    Live,
+    LogUnavailable,
+    Payload,
+    RedisLog,
+    RunEnded,
+    RunFailed,
+    StreamGap,
+    UnknownStream,
+)
+from streamkit.testing import stream
+from tests.live.conftest import RedisServer
+from tests.live.support import Content, data, rest_of, running, until
+
+redis = pytest.importorskip("redis")
+pytestmark = pytest.mark.anyio
+
+ITEM = Payload("j", b"1")
+TIMES: Any = {"ttl": 60.0, "lease": 5.0, "linger": None}
+
+
+class Place:
+    """A prefix in Redis, its logs, and a client that does what other programs may."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.prefix = f"test-{secrets.token_hex(4)}:"
+        self.client = redis.Redis(port=server.port)
+        self._url = server.url
+
+    def log(self, kind: type[RedisLog] = RedisLog) -> RedisLog:
+        return kind(self._url, prefix=self.prefix, timeout=5.0)
+
+    def run(self, name: str = "run") -> str:
+        return f"{self.prefix}run:{name}"
+
+    def channel(self, name: str = "c") -> str:
+        return f"{self.prefix}channel:{name}"
+
+
+@pytest.fixture
+def place(redis_server: RedisServer) -> Iterator[Place]:
+    place = Place(redis_server)
+    yield place
+    place.client.close()
+
+
+async def test_a_run_is_waited_for_elsewhere(place: Place) -> None:
+    async with running(place.log()) as one, running(place.log()) as two:
+        content, seen = Content(), []
+        await one.live.start(content, id="run")
+        there = await two.live.start([], id="run")
+
+        async def wait() -> None:
+            seen.append(await there.wait())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await until(lambda: two.live._core.find("run", False))
+            content.put(1)
+            content.end()
+        assert seen == ["done"]
+        assert await there.wait() == "done"
+        place.client.delete(place.run())
+        with pytest.raises(UnknownStream):
+            await there.wait()
+
+
+async def test_a_lost_producer_ends_its_run_and_closes_its_content(place: Place) -> None:
+    class Forgetful(RedisLog):
+        async def renew(self, *args: Any, **options: Any) -> None:
+            pass
+
+    content = Content()
+    async with (
+        running(place.log(Forgetful), lease=0.3) as one,
+        running(place.log(), lease=0.3) as two,
+    ):
+        await one.live.start(content, id="run")
+        content.put(1)
+        follow = two.live.follow("run")
+        assert await anext(follow) == 1
+        with pytest.raises(RunFailed, match="producer lost"):
+            await anext(follow)
+        assert await two.live.state("run") == "failed"
+        await until(lambda: content.closed == 1)
+
+
+async def test_the_state_of_a_run_whose_producer_is_lost_is_failed(place: Place) -> None:
+    log = place.log()
+    await log.open()
+    await log.begin("run", ttl=60.0, lease=0.1, linger=None)
+    await log.aclose()
+    async with running(place.log(), lease=0.2) as h:
+
+        async def is_failed() -> bool:
+            return await h.live.state("run") == "failed"
+
+        await until(is_failed)
+
+
+async def test_a_run_lingers_for_a_reader_elsewhere(place: Place) -> None:
+    content = Content()
+    async with (
+        running(place.log(), lease=0.8) as one,
+        running(place.log(), lease=0.8) as two,
+    ):
+        run = await one.live.start(content, id="run", linger=0.3)
+        follow = two.live.follow("run")
+        await follow.open()
+        # Longer than it lingers without a reader.
+        await anyio.sleep(1.2)
+        assert await one.live.state("run") == "running"
+        content.put(1)
+        assert await anext(follow) == 1
+        await follow.aclose()
+        assert await run.wait() == "cancelled"
+        assert content.closed == 1
+
+
+async def test_readers_of_a_run_that_redis_lost_are_told(place: Place) -> None:
+    content = Content()
+    async with running(place.log(), lease=0.4) as one, running(place.log(), lease=0.4) as two:
+        run = await one.live.start(content, id="run")
+        async with stream(one.app, "/streams/run") as client:
+            content.put(0)
+            body = await anext(aiter(client))
+            while not data(body):
+                body += await anext(client)
+            elsewhere = two.live.follow("run")
+            assert await anext(elsewhere) == 0
+            place.client.flushdb()
+            with pytest.raises(LogUnavailable, match="no longer in the log"):
+                await anext(elsewhere)
+            # The run goes on for those who read it where it is made.
+            content.put(1, 2)
+            await until(lambda: one.live._core.find("run", False).top == 3)
+            content.end()
+            body += await rest_of(client)
+            assert client.error is None
+            assert data(body) == [0, 1, 2]
+        assert await two.live.state("run") is None
+        assert content.closed == 1
+        del run
+
+
+async def test_a_run_that_redis_lost_ends_for_its_own_readers(place: Place) -> None:
+    content = Content()
+    async with running(place.log()) as h:
+        run = await h.live.start(content)
+        follow = run.follow()
+        await follow.open()
+        content.put(1)
+        assert await anext(follow) == 1
+        place.client.flushdb()
+        content.end()
+        assert await run.wait() == "done"
+        with pytest.raises(StopAsyncIteration):
+            await anext(follow)
+
+
+async def test_a_run_with_missing_items_is_gone_rather_than_short(place: Place) -> None:
+    async with running(place.log()) as h:
+        await h.done(1, 2, 3)
+        (entries,) = (place.client.xrange(place.run()),)
+        place.client.xdel(place.run(), entries[2][0])
+        follow = h.live.follow("run")
+        with pytest.raises(StreamGap):
+            [item async for item in follow]
+
+
+async def test_appending_where_nothing_can_be_appended(place: Place) -> None:
+    log = place.log()
+    await log.open()
+    try:
+        with pytest.raises(RunEnded):
+            await log.append("never", 0, [ITEM])
+        assert await log.end("never", Payload("x", b"done "), ttl=60.0) is None
+        with pytest.raises(Gone):
+            await log.read("never", "0000000000001-0000000000", 5)
+        await log.begin("gone", **TIMES)
+        place.client.delete(place.run("gone"))
+        with pytest.raises(RunEnded):
+            await log.append("gone", 0, [ITEM])
+        assert await log.end("gone", Payload("x", b"done "), ttl=60.0) is None
+        # Others appended under the ids of this producer.
+        await log.begin("theirs", **TIMES)
+        (id_,) = await log.append("theirs", 0, [ITEM])
+        assert await log.append("theirs", 0, [ITEM]) == [id_]
+        with pytest.raises(LogUnavailable, match="another producer"):
+            await log.append("theirs", 0, [Payload("j", b"2")])
+        await log.renew("never", ttl=60.0, lease=5.0)
+        assert await log.is_alive("never", lease=60.0)
+    finally:
+        await log.aclose()
+
+
+async def test_a_channel_that_was_emptied_goes_on(place: Place) -> None:
+    async with running(place.log()) as h:
+        channel = h.live.channel("c", history=5)
+        last = [await channel.publish(n) for n in range(3)][-1]
+        place.client.xtrim(place.channel(), maxlen=0)
+        follow = channel.follow()
+        await follow.open()
+        back = channel.follow(last)
+        await back.open()
+        await channel.publish("next")
+        assert await anext(follow) == await anext(back) == "next"
+        await follow.aclose()
+        await back.aclose()
+
+
+async def test_who_comes_back_to_an_emptied_channel_has_missed_nothing(place: Place) -> None:
+    async with running(place.log()) as h:
+        channel = h.live.channel("c", history=5, max_age=60)
+        last = [await channel.publish(n) for n in range(3)][-1]
+        place.client.xtrim(place.channel(), maxlen=0)
+        back = channel.follow(last)
+        await back.open()
+        # Of a channel that nobody ever published to, the first id is known.
+        new = h.live.channel("new", history=5).follow("0000000000000-0000000000")
+        await new.open()
+        await channel.publish("next")
+        await h.live.channel("new", history=5).publish("first")
+        assert [await anext(back), await anext(new)] == ["next", "first"]
+        await back.aclose()
+        await new.aclose()
+
+
+async def test_a_channel_of_nothing_but_its_end(place: Place) -> None:
+    async with running(place.log()) as h:
+        channel = h.live.channel("c", history=5)
+        await channel.close()
+        with pytest.raises(StopAsyncIteration):
+            await anext(channel.follow())
+        await channel.publish(1)
+        follow = channel.follow()
+        assert await anext(follow) == 1
+        await follow.aclose()
+
+
+async def test_a_channel_whose_key_is_no_stream_is_unavailable(place: Place) -> None:
+    async with running(place.log()) as h:
+        place.client.set(place.channel(), "somebody's")
+        with pytest.raises(LogUnavailable, match="WRONGTYPE"):
+            await h.live.channel("c").publish(1)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda: RedisLog(5), TypeError, "takes a URL"),
+        (lambda: RedisLog("redis://x", prefix=5), TypeError, "prefix must be str"),  # type: ignore[arg-type]
+        (lambda: RedisLog("redis://x", timeout="5"), TypeError, "timeout must be"),  # type: ignore[arg-type]
+        (lambda: RedisLog("redis://x", timeout=True), TypeError, "timeout must be"),
+        (lambda: RedisLog("redis://x", timeout=0), ValueError, "more than 0"),
+    ],
+)
+async def test_wrong_arguments_of_a_redis_log_are_told(
+    make: Callable[[], Any], error: Any, match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        make()
+
+
+async def test_a_log_that_is_not_open_says_so() -> None:
+    log = RedisLog("redis://127.0.0.1:1")
+    with pytest.raises(LogUnavailable, match="not open"):
+        await log.info("run")
+
+    class Sink:
+        pass
+
+    with pytest.raises(LogUnavailable, match="not open"):
+        await log.subscribe("run", "0", Sink())  # type: ignore[arg-type]
+    await log.aclose()
+
+
+async def test_a_log_of_a_client_takes_its_settings(place: Place) -> None:
+    async with Live(RedisLog(place.client, prefix=place.prefix)) as live:
+        run = await live.start([1, 2])
+        assert await run.wait() == "done"
+        assert [item async for item in run.follow()] == [1, 2]
+    # The client is left as it was.
+    assert place.client.ping()
+
+
+async def test_readers_are_cut_when_redis_is_away_for_longer_than_the_timeout() -> None:
+    import shutil
+
+    if not shutil.which("redis-server"):
+        pytest.skip("redis-server is not installed")
+    server = RedisServer("redis-server")
+    try:
+        async with AsyncExitStack() as stack:
+            h = await stack.enter_async_context(running(RedisLog(server.url, timeout=0.3)))
+            channel = h.live.channel("c", history=5)
+            await channel.publish(1)
+            follow = channel.follow()
+            assert await anext(follow) == 1
+            server.kill()
+            with pytest.raises(LogUnavailable):
+                await anext(follow)
+            with pytest.raises(LogUnavailable):
+                await channel.publish(2)
+    finally:
+        server.close()

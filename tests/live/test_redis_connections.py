@@ -1,0 +1,179 @@
+"""Connections to Redis that break after a command ran, and before its reply came."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import pytest
+
+from streamkit.live import LogUnavailable, Payload, RedisLog, RunFailed
+from tests.live.conftest import RedisServer
+from tests.live.support import Content, running, until
+from tests.server import ROOT
+
+redis = pytest.importorskip("redis")
+pytestmark = pytest.mark.anyio
+
+ITEM = Payload("j", b"1")
+
+
+class Proxy:
+    """Stands between an app and Redis; of one request it keeps the reply, and hangs up."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        # A request with these bytes is passed on, and its reply is not.
+        self.swallow: bytes | None = None
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._sockets = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._port))
+                self._sockets += [client, server]
+                lost = threading.Event()
+                for job in (self._requests, self._replies):
+                    threading.Thread(target=job, args=(client, server, lost), daemon=True).start()
+
+    def _requests(self, client: socket.socket, server: socket.socket, lost: Any) -> None:
+        with suppress(OSError):
+            while data := client.recv(1 << 20):
+                if self.swallow is not None and self.swallow in data:
+                    self.swallow = None
+                    lost.set()
+                server.sendall(data)
+
+    def _replies(self, client: socket.socket, server: socket.socket, lost: Any) -> None:
+        with suppress(OSError):
+            while (data := server.recv(1 << 20)) and not lost.is_set():
+                client.sendall(data)
+            client.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for one in self._sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
+@pytest.fixture
+def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
+    proxy = Proxy(redis_server.port)
+    yield proxy
+    proxy.close()
+
+
+def log_of(proxy: Proxy) -> RedisLog:
+    return RedisLog(proxy.url, prefix=f"test-{secrets.token_hex(4)}:", timeout=5.0)
+
+
+async def test_a_run_whose_beginning_was_not_confirmed_begins_once(proxy: Proxy) -> None:
+    async with running(log_of(proxy)) as h:
+        await h.done(0, id="first")
+        proxy.swallow = b"MULTI"
+        content = Content()
+        run = await h.live.start(content, id="run")
+        assert proxy.swallow is None
+        content.put(1)
+        content.end()
+        assert await run.wait() == "done"
+        assert content.iterated
+        assert [item async for item in run.follow()] == [1]
+
+
+async def test_items_whose_append_was_not_confirmed_are_there_once(proxy: Proxy) -> None:
+    async with running(log_of(proxy)) as h:
+        content = Content()
+        run = await h.live.start(content, id="run")
+        proxy.swallow = b"NOMKSTREAM"
+        content.put(1, 2, 3)
+        await until(lambda: proxy.swallow is None)
+        content.put(4)
+        content.end()
+        assert await run.wait() == "done"
+        assert [item async for item in run.follow()] == [1, 2, 3, 4]
+
+
+async def test_what_was_published_and_not_confirmed_is_published_once(proxy: Proxy) -> None:
+    async with running(log_of(proxy)) as h:
+        channel = h.live.channel("c", history=10)
+        first = await channel.publish(1)
+        proxy.swallow = b"MAXLEN"
+        second = await channel.publish(2)
+        assert proxy.swallow is None
+        third = await channel.publish(3)
+        assert first < second < third
+        follow = channel.follow()
+        assert [await anext(follow) for _ in range(3)] == [1, 2, 3]
+        assert follow.position == third
+        await follow.aclose()
+
+
+async def test_an_end_that_was_not_confirmed_stands(proxy: Proxy) -> None:
+    async with running(log_of(proxy)) as h:
+        content = Content()
+        run = await h.live.start(content, id="run")
+        proxy.swallow = b"cancelled"
+        assert await run.cancel() == "cancelled"
+        assert proxy.swallow is None
+        with pytest.raises(RunFailed, match="cancelled"):
+            await anext(run.follow())
+
+
+async def test_a_command_that_cannot_be_written_is_no_failure_of_redis(proxy: Proxy) -> None:
+    async with running(log_of(proxy)) as h:
+        with pytest.raises(UnicodeEncodeError):
+            await h.live._core.log.info("\ud800")
+        # The next one goes on a connection of its own.
+        await h.done(1)
+
+
+async def test_a_reader_gets_all_that_came_while_the_loop_was_busy(
+    proxy: Proxy, redis_server: RedisServer
+) -> None:
+    async with running(log_of(proxy)) as h:
+        log: Any = h.live._core.log
+        channel = h.live.channel("c", history=500)
+        await channel.publish(-1)
+        follow = channel.follow("now")
+        await follow.open()
+        client = redis.Redis(port=redis_server.port)
+        for n in range(200):
+            client.xadd(f"{log._prefix}channel:c", {"j": str(n), "t": f"other-{n}"})
+            # Each in a reply of its own.
+            time.sleep(0.002)  # noqa: ASYNC251
+        client.close()
+        assert [await anext(follow) for _ in range(200)] == list(range(200))
+        await follow.aclose()
+
+
+async def test_an_app_ends_although_redis_hangs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        log = RedisLog(f"redis://127.0.0.1:{silent.getsockname()[1]}", timeout=0.3)
+        async with running(log) as h:
+            with pytest.raises(LogUnavailable, match="no answer"):
+                await h.live.state("run")
+            with anyio.move_on_after(0.05):
+                # Given up before it was sent: it need not be sent at all.
+                await h.live.state("run")
+
+
+def test_without_the_redis_package_the_log_says_what_to_install() -> None:
+    program = "import sys; sys.modules['redis'] = None; from streamkit.live import RedisLog"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "pip install 'streamkit[redis]'" in ended.stderr

@@ -1,0 +1,46 @@
+"""What the routes of all runs are asked for, and where there are none."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from streamkit.live import Live, MemoryLog
+from tests.live.support import running
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("application/jsonl", "application/jsonl"),
+        ("application/x-ndjson", "application/jsonl"),
+        ("application/jsonl;q=0.9, text/event-stream;q=0.5", "application/jsonl"),
+        ("application/jsonl;q=0.5, text/event-stream", "text/event-stream"),
+        ("application/jsonl;q=high", "text/event-stream"),
+        ("application/jsonl;profile=x", "application/jsonl"),
+        ("text/html, */*", "text/event-stream"),
+    ],
+)
+async def test_the_format_is_the_one_the_client_prefers(accept: str, media_type: str) -> None:
+    async with running(MemoryLog()) as h:
+        await h.done(1)
+        got = await h.get("/streams/run", accept=accept)
+        assert got.headers["content-type"].split(";")[0] == media_type
+        assert got.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize("id_", ["a%0Ab", "x" * 513])
+async def test_what_can_be_no_id_is_a_404(id_: str) -> None:
+    async with running(MemoryLog()) as h:
+        assert (await h.get(f"/streams/{id_}")).status == 404
+
+
+async def test_without_fastapi_the_router_says_what_to_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(ImportError, match=r"needs FastAPI; in Starlette make routes"):
+        Live().router("/streams")
