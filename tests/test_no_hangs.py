@@ -50,8 +50,10 @@ async def test_on_fewer_threads_than_streams_every_nesting_of_the_bridges_comes_
         async with anyio.create_task_group() as group:
             for kind in kinds:
                 group.start_soon(one, kind)
+        # A thread of a nested bridge may be on its way out.
+        while stream_limiter().borrowed_tokens:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
     assert sorted(ended) == sorted(kinds)
-    assert stream_limiter().borrowed_tokens == 0
 
 
 @pytest.mark.anyio
