@@ -196,7 +196,7 @@ async def test_a_farewell_comes_between_two_events_of_bytes_that_are_cut_anywher
         shutdown.request()
         asked.set()
 
-    response = SSEStreamingResponse(generate(ask), farewell="bye")
+    response = SSEStreamingResponse(generate(ask), farewell="bye", keep_alive=None)
     async with (
         graceful_shutdown(30) as shutdown,
         stream(response, read_ahead=5, suspend_on_send=True) as client,
