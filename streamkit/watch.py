@@ -151,7 +151,7 @@ class Watch:
             due.append((now if since is None else since) + limits.send_timeout)
         if limits.item_timeout is not None:
             due.append((last_item if since is None else now) + limits.item_timeout)
-        if limits.keep_alive is not None and writer.started:
+        if limits.keep_alive is not None:
             due.append(((writer.last_sent or now) if since is None else now) + limits.keep_alive)
         if limits.deadline is not None:
             due.append(self.began + limits.deadline)

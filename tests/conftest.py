@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+import streamkit
 from tests.blocking import raise_for_blocking_calls
 from tests.documentation import FILM, PDF
 from tests.versions import STARLETTE
@@ -64,3 +65,16 @@ def blocking_calls_raise() -> Iterator[None]:
     # Without the package the tests run unwatched: it changes C types, which not all Pythons permit.
     with raise_for_blocking_calls() if find_spec("blockbuster") else nullcontext():
         yield
+
+
+@pytest.fixture(autouse=True)
+def first_chunks_may_be_late(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine may not have the first chunk within half a second, the default.
+
+    Tests of late starts say for themselves how late, and real servers have the default. So has a
+    test that is marked with `defaults`.
+    """
+    if request.node.get_closest_marker("defaults") is None:
+        monkeypatch.setattr(streamkit.StreamingResponse, "first_chunk_timeout", 5.0)

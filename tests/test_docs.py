@@ -139,6 +139,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+@pytest.mark.defaults
 @pytest.mark.parametrize("page", reference.PAGES, ids=lambda page: page.stem)
 def test_the_tables_of_the_reference_are_what_the_command_writes(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

@@ -166,6 +166,7 @@ async def test_headers_go_out_though_no_chunk_comes(timeout: float) -> None:
             assert await client.read() == b"late"
 
 
+@pytest.mark.defaults
 async def test_headers_wait_half_a_second_by_default_and_for_ever_with_none() -> None:
     assert StreamingResponse.first_chunk_timeout == 0.5
     release = anyio.Event()

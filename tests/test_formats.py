@@ -476,6 +476,7 @@ async def silent() -> AsyncIterator[str]:
     yield ""
 
 
+@pytest.mark.defaults
 async def test_the_headers_and_a_comment_go_out_before_the_first_event() -> None:
     with anyio.fail_after(PATIENCE):
         async with stream(SSEStreamingResponse(silent())) as client:
@@ -497,6 +498,22 @@ async def test_a_comment_ends_every_silence_of_15_seconds() -> None:
     assert chunks == [b"data: ready\n\n", b": keep-alive\n\n", b": keep-alive\n\n"]
     # Not a word while events flow: the first comment is as late as was asked for.
     assert [chunk.at for chunk in chunks] == pytest.approx([0, 15, 30], abs=PATIENCE)
+
+
+@pytest.mark.parametrize("anyio_backend", [ASYNCIO, TRIO])
+async def test_a_long_wait_for_the_first_event_delays_no_later_comment() -> None:
+    async def late_then_silent() -> AsyncIterator[str]:
+        await anyio.sleep(2)
+        yield "ready"
+        await anyio.sleep_forever()
+
+    response = SSEStreamingResponse(late_then_silent(), first_chunk_timeout=60, keep_alive=5)
+    with virtual_time():
+        async with stream(response) as client:
+            chunks = [await anext(client) for _ in range(2)]
+
+    assert chunks == [b"data: ready\n\n", b": keep-alive\n\n"]
+    assert [chunk.at for chunk in chunks] == pytest.approx([2, 7], abs=PATIENCE)
 
 
 @pytest.mark.parametrize("anyio_backend", [UVLOOP])
