@@ -20,6 +20,7 @@ __all__ = ["ALLOWED", "raise_for_blocking_calls"]
 # Blocking calls that are made on the loop on purpose: where, and why.
 ALLOWED = {
     ("streamkit/sources.py", "__init__"): "the working directory may change until the file is read",
+    ("streamkit/media.py", "_guess_type"): "Python reads its table of media types once",
     ("streamkit/asgi/connection.py", "_sockets"): "/proc is in memory; a body that failed is cut",
     ("tests/test_closing.py", "_open_files"): "the test's own `on_close` lists /proc",
     ("tests/test_closing.py", "<setcomp>"): "the same, before Python 3.12",
