@@ -47,6 +47,8 @@ KINDS: dict[str, Callable[[Path], Any]] = {
 def garbage() -> Iterator[list[Any]]:
     """What only the collector frees of the objects that are made meanwhile."""
     gc.collect()
+    # What is there is not looked at again.
+    gc.freeze()
     gc.disable()
     found: list[Any] = []
     try:
@@ -57,6 +59,7 @@ def garbage() -> Iterator[list[Any]]:
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
+        gc.unfreeze()
         gc.enable()
 
 
