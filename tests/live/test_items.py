@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import pytest
 import sse_starlette
-from fastapi.sse import ServerSentEvent as FastAPIEvent
 
 from streamkit import ServerSentEvent
 from streamkit.live import (
@@ -42,11 +41,12 @@ async def test_text_that_is_no_unicode_is_mended_as_in_an_event_stream(log: Log)
 
 
 async def test_events_of_fastapi_keep_their_fields(log: Log) -> None:
+    make = pytest.importorskip("fastapi.sse").ServerSentEvent
     async with running(log) as h:
         await h.done(
-            FastAPIEvent(data={"a": 1}, event="token", retry=5, comment="c"),
-            FastAPIEvent(data="text"),
-            FastAPIEvent(raw_data="raw", id="own"),
+            make(data={"a": 1}, event="token", retry=5, comment="c"),
+            make(data="text"),
+            make(raw_data="raw", id="own"),
         )
         _, *found = events((await h.get("/streams/run")).body)
         # FastAPI makes text JSON, unless it is raw.
