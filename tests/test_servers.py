@@ -41,6 +41,7 @@ SERVERS = {
     "uvicorn-h11-uvloop": [*UVICORN, "--http=h11", "--loop=uvloop", APP],
     "uvicorn-httptools-asyncio": [*UVICORN, "--http=httptools", "--loop=asyncio", APP],
     "uvicorn-httptools-uvloop": [*UVICORN, "--http=httptools", "--loop=uvloop", APP],
+    "uvicorn-zttp-asyncio": [*UVICORN, "--http=zttp", "--http2", "--loop=asyncio", APP],
     "hypercorn-asyncio": [*HYPERCORN, "--worker-class=asyncio", APP],
     "hypercorn-trio": [*HYPERCORN, "--worker-class=trio", APP],
     "anycorn-asyncio": [*ANYCORN, "--worker-class=asyncio", APP],
@@ -49,7 +50,13 @@ SERVERS = {
     "granian-uvloop": [*GRANIAN, "--loop=uvloop", APP],
 }
 # Those that speak HTTP/2 as well, without TLS to clients that know it.
-HTTP2 = ["hypercorn-asyncio", "hypercorn-trio", "anycorn-asyncio", "granian-asyncio"]
+HTTP2 = [
+    "uvicorn-zttp-asyncio",
+    "hypercorn-asyncio",
+    "hypercorn-trio",
+    "anycorn-asyncio",
+    "granian-asyncio",
+]
 PLACES = ["/plain/sync", "/plain/async", "/behind/sync", "/behind/async"]
 CASES = [(name, "h1", place) for name in SERVERS for place in PLACES]
 OF_HTTP2 = [(name, "h2", place) for name in HTTP2 for place in ("/plain/sync", "/behind/async")]
@@ -65,6 +72,13 @@ class Wrong(NamedTuple):
 
 
 WRONG = [
+    Wrong(
+        "uvicorn-zttp",
+        "h2",
+        "a_client_that_takes_nothing_is_waited_for",
+        "uvicorn 0.54 on zttp 0.0.35 does not wait for a client that grants it no window: its "
+        "buffer grows",
+    ),
     Wrong(
         "hypercorn",
         "h2",
@@ -201,7 +215,9 @@ def named(case: tuple[str, str, str]) -> str:
 @pytest.fixture(params=CASES + OF_HTTP2, ids=named)
 def case(request: pytest.FixtureRequest) -> tuple[str, str, str]:
     name, protocol, _ = case = request.param
-    pytest.importorskip(name.partition("-")[0], reason=f"{name} is not installed")
+    of_zttp = "uvicorn.protocols.http.zttp_impl"
+    module = of_zttp if "-zttp-" in name else name.partition("-")[0]
+    pytest.importorskip(module, reason=f"{name} is not installed")
     for row in WRONG:
         if (
             name.startswith(row.server)
@@ -342,8 +358,9 @@ def assert_logged_once(server: Server, start: int, message: str) -> None:
         # Its BaseHTTPMiddleware shows the group as well that it takes an exception out of.
         return
     assert log.count(f"ValueError: {message}") == 1, log
-    if "Unsupported ASGI message" in log:
-        # granian's own word for what it was sent behind a relay; the reason is logged beside it.
+    if "Unsupported ASGI message" in log or "_Unsendable" in log:
+        # The words of granian and zttp for what they were sent behind a relay, and could not ask
+        # for its reason, which is logged beside it.
         return
     assert log.count("Traceback (most recent call last)") == 1, log
     assert "During handling" not in log, log
