@@ -77,8 +77,8 @@ def path_to_send(
     """A whole file for the server to send by itself, if it offers that."""
     if "http.response.pathsend" not in scope.get("extensions", ()):
         return None
-    if response.min_rate is not None or response.max_rate is not None:
-        # The server knows nothing of them.
+    if not (response.min_rate is response.max_rate is response.send_timeout is None):
+        # The server knows nothing of rates, and one send for it all says nothing of a stall.
         return None
     is_whole = decided.steps == (Span(0, info.size or 0),)
     return source.path if is_whole and isinstance(source, PathSource) else None

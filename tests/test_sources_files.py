@@ -436,6 +436,19 @@ async def test_a_whole_file_goes_by_its_path_and_parts_do_not(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "limits", [{"send_timeout": 30}, {"min_rate": 1000}, {"max_rate": 100_000_000}], ids=str
+)
+async def test_a_file_whose_client_is_watched_does_not_go_by_its_path(
+    limits: dict[str, Any], path: Path
+) -> None:
+    app = StreamingResponse(path, **limits)
+    async with stream(app, extensions=PATHSEND) as client:
+        assert await client.read() == DATA
+        assert {m["type"] for m in client.messages} == {"http.response.start", "http.response.body"}
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", ["open()", "BytesIO"])
 async def test_only_a_path_goes_by_its_path(name: str, path: Path) -> None:
     response = await fetch_content(FILES[name](path), extensions=PATHSEND)
