@@ -31,7 +31,8 @@ logger: logging.Logger = logging.getLogger("streamkit")
 # The contents that were given up, and told of.
 _told: set[str] = set()
 
-# Seconds that a stalled client may keep waiting what makes a shutdown's cut visible.
+# Seconds that a stalled client may keep waiting what makes a shutdown's cut visible, and the end
+# of a response that never started.
 CUT_PATIENCE = 0.5
 
 
@@ -111,7 +112,9 @@ class Ending:
         # What the content's would have been does not hold for an empty body.
         self._writer.headers = [(b"content-length", b"0")]
         try:
-            await self._writer.end_empty()
+            # Whoever has stalled, or something between, may never take it.
+            with anyio.move_on_after(CUT_PATIENCE):
+                await self._writer.end_empty()
         except Exception:
             logger.debug("nobody took the end of a response", exc_info=True)
 

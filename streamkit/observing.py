@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
+from weakref import ref
 
 from starlette.types import Scope
 
@@ -261,17 +262,18 @@ class OpenStreamInfo:
     waiting: Waiting
 
 
-_open: set[OpenResponse] = set()
+# By their `id`; weak, since a loop that is closed under a response never ends it.
+_open: dict[int, ref[OpenResponse]] = {}
 
 
 def register(response: OpenResponse) -> None:
     """List a response from now on."""
-    _open.add(response)
+    _open[id(response)] = ref(response)
 
 
 def forget(response: OpenResponse) -> None:
     """It has ended; a response that isn't listed is no error."""
-    _open.discard(response)
+    _open.pop(id(response), None)
 
 
 def open_streams() -> list[OpenStreamInfo]:
@@ -280,6 +282,11 @@ def open_streams() -> list[OpenStreamInfo]:
     for each in open_streams():
         print(each.route, round(each.age), each.bytes, each.waiting)
     """
-    # list() copies the set in one step: the loop's thread may change it meanwhile.
-    found = [OpenStreamInfo(route_of(each.scope), *each.progress()) for each in list(_open)]
+    found: list[OpenStreamInfo] = []
+    # list() copies the items in one step: the loop's thread may change them meanwhile.
+    for key, reference in list(_open.items()):
+        if (each := reference()) is not None:
+            found.append(OpenStreamInfo(route_of(each.scope), *each.progress()))
+        elif _open.get(key) is reference:
+            _open.pop(key, None)
     return sorted(found, key=lambda info: -info.age)

@@ -82,7 +82,18 @@ class Signal:
 # What asyncio has for loops and tasks of other makes: "Extending asyncio".
 _enter, _leave = asyncio.tasks._enter_task, asyncio.tasks._leave_task
 # The loop itself keeps only weak references to its tasks.
-_tasks: set[asyncio.Task[None]] = set()
+_tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Task[None]]] = {}
+
+
+def _tasks_of(running: asyncio.AbstractEventLoop) -> set[asyncio.Task[None]]:
+    tasks = _tasks.get(running)
+    if tasks is None:
+        # Those of a loop that was closed under them never end.
+        for other in list(_tasks):
+            if other.is_closed():
+                _tasks.pop(other, None)
+        tasks = _tasks[running] = set()
+    return tasks
 
 
 class Task:
@@ -120,7 +131,7 @@ class Task:
         else:
             # It may know nothing of contexts.
             self._task = running.create_task(self._run())
-        _tasks.add(self._task)
+        _tasks_of(running).add(self._task)
         self._task.add_done_callback(self._ended)
 
     async def _run(self) -> None:
@@ -134,7 +145,7 @@ class Task:
             await cleanup()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        _tasks.discard(task)
+        _tasks_of(self._loop).discard(task)
         if not self._began and not task.get_loop().is_closed():
             # A loop that shuts down cancels tasks before their first step, too late to clean up.
             self._start()

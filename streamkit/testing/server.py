@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Scope
 from streamkit.testing.framing import Framing
 from streamkit.testing.request import BodyTypes, is_websocket
 from streamkit.testing.wire import Wire
+from streamkit.threads import run_in_stream_thread
 
 __all__ = ["Server"]
 
@@ -148,7 +149,7 @@ class Server:
         offset, left = message["offset"], message["count"]
         while not self._wire.complete:
             size, number = min(left, 65536), message["file"].fileno()
-            data = await anyio.to_thread.run_sync(os.pread, number, size, offset)
+            data = await run_in_stream_thread(os.pread, number, size, offset)
             offset, left = offset + len(data), left - len(data)
             if not await self._writable():
                 return
