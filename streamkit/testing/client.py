@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 from anyio.lowlevel import checkpoint
 from starlette.datastructures import Headers
 from starlette.types import Message
@@ -117,6 +118,8 @@ class StreamClient:
             return
         if isinstance(self.error, Exception):
             raise self.error
+        # Who is cancelled together with the app is told so, and not that it ended.
+        await anyio.lowlevel.checkpoint_if_cancelled()
         left = "; the client had left" if self._wire.disconnected else ""
         raise RuntimeError(f"the app ended without starting a response{left}") from self.error
 
