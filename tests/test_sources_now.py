@@ -100,6 +100,8 @@ async def test_closed_files_are_errors_of_info() -> None:
 
 
 def descriptors() -> int:
+    # Without what other tests have left.
+    gc.collect()
     return len(os.listdir("/dev/fd"))
 
 
@@ -137,8 +139,6 @@ def test_an_opened_file_is_read_by_position_and_closed_once(path: Path) -> None:
 
 
 def test_a_file_that_was_opened_for_nobody_is_closed(path: Path) -> None:
-    # What other tests have left.
-    gc.collect()
     before = descriptors()
     open_regular(path)
     gc.collect()
