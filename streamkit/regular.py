@@ -125,15 +125,6 @@ class RegularFile:
         modified = self.status.st_mtime_ns // 1_000_000_000
         return None if self.size is None or modified < _FIRST_TIME else _moment(modified)
 
-    def fileno(self) -> int:
-        """The descriptor, which stays this file's."""
-        return self._fd
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether its bytes are those of a disk, which the kernel can send by itself."""
-        return self.measured and self.size is not None and not self._first
-
     def measure(self) -> None:
         """Read the beginning of a file whose size is in doubt, once; blocks, on a thread.
 

@@ -84,12 +84,6 @@ class PathSource(ByteSource):
         self._info = self._given.over(SourceInfo(file.size, file.etag, file.last_modified))
         return self._info
 
-    @property
-    def stored(self) -> RegularFile | None:
-        """The open file, if the kernel can send it by itself."""
-        file = self._file
-        return file if file is not None and file.is_stored else None
-
     def read_now(self, start: int, end: int) -> bytes | None:
         return None if self._file is None else self._file.read_now(start, end)
 

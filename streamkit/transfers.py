@@ -25,7 +25,7 @@ from streamkit.sources import ByteSource, PathSource, SourceInfo
 from streamkit.start import ResponseStart, merge_headers
 from streamkit.threads import run_in_stream_thread
 from streamkit.watch import Limits
-from streamkit.whole import WholeTransfer, part_to_send, path_to_send, plan_for, ready_chunks
+from streamkit.whole import WholeTransfer, path_to_send, plan_for, ready_chunks
 
 if TYPE_CHECKING:
     from streamkit.sendable import Sendable
@@ -257,14 +257,11 @@ def source_transfer(
         writer.status, writer.headers = decided.status, decided.merge(own)
         # The plan knows of HEAD.
         writer.head_only = False
-        if (path := path_to_send(response, scope, sent, info, decided)) is not None:
-            await writer.send_path(path, decided.body_length or 0)
-            return None
-        if (part := part_to_send(response, scope, sent, decided)) is not None:
-            file, span = part
-            await writer.send_part(file, span.start, span.end)
-            return None
-        return body_of(PlanContent(sent, decided.steps))
+        path = path_to_send(response, scope, sent, info, decided)
+        if path is None:
+            return body_of(PlanContent(sent, decided.steps))
+        await writer.send_path(path, decided.body_length or 0)
+        return None
 
     owned = _owned(source, response)
     coding = Coding(TextEncoder().encode, max_buffer=response.max_buffer)

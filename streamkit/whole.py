@@ -22,13 +22,12 @@ from streamkit.http.plan import Plan, plan
 from streamkit.http.ranges import Span
 from streamkit.observing import Observation, Progress
 from streamkit.outcome import StreamOutcome
-from streamkit.regular import RegularFile
 from streamkit.sources import ByteSource, PathSource, SourceInfo
 
 if TYPE_CHECKING:
     from streamkit.sendable import Sendable
 
-__all__ = ["WholeTransfer", "part_to_send", "path_to_send", "plan_for", "ready_chunks"]
+__all__ = ["WholeTransfer", "path_to_send", "plan_for", "ready_chunks"]
 
 logger: logging.Logger = logging.getLogger("streamkit")
 
@@ -76,29 +75,13 @@ def path_to_send(
     response: Sendable, scope: Scope, source: ByteSource, info: SourceInfo, decided: Plan
 ) -> str | None:
     """A whole file for the server to send by itself, if it offers that."""
-    if not _may_send(response, scope, "http.response.pathsend"):
+    if "http.response.pathsend" not in scope.get("extensions", ()):
+        return None
+    if not (response.min_rate is response.max_rate is response.send_timeout is None):
+        # The server knows nothing of rates, and one send for it all says nothing of a stall.
         return None
     is_whole = decided.steps == (Span(0, info.size or 0),)
     return source.path if is_whole and isinstance(source, PathSource) else None
-
-
-def part_to_send(
-    response: Sendable, scope: Scope, source: ByteSource, decided: Plan
-) -> tuple[RegularFile, Span] | None:
-    """A part of an open file for the server to send by itself, if it offers that."""
-    if not _may_send(response, scope, "http.response.zerocopysend"):
-        return None
-    file = source.stored if isinstance(source, PathSource) else None
-    if file is None or len(decided.steps) != 1 or not isinstance(span := decided.steps[0], Span):
-        return None
-    return file, span
-
-
-def _may_send(response: Sendable, scope: Scope, extension: str) -> bool:
-    if extension not in scope.get("extensions", ()):
-        return False
-    # The server knows nothing of rates, and one send for it all says nothing of a stall.
-    return response.min_rate is response.max_rate is response.send_timeout is None
 
 
 class WholeTransfer:

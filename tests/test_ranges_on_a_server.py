@@ -28,8 +28,6 @@ from tests.http.test_byteranges import parse_multipart
 from tests.server import Server, serving
 
 DATA = bytes(range(256)) * 4
-# More than is read at once.
-LARGE = DATA * (1 + 600_000 // len(DATA))
 SIZE = len(DATA)
 MODIFIED = datetime(2026, 6, 1, 12, 0, 0, 750_000, tzinfo=UTC)
 DATE = "Mon, 01 Jun 2026 12:00:00 GMT"
@@ -81,7 +79,6 @@ CONTENTS: dict[str, Callable[[Path], Any]] = {
     "source": lambda folder: Custom(),
     "unreadable": lambda folder: Unreadable(),
     "unknown-size": lambda folder: Custom(None),
-    "large": lambda folder: folder / "large",
 }
 KINDS = list(CONTENTS)[:7]
 READ_NEVER = "unreadable"
@@ -115,7 +112,6 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     with tempfile.TemporaryDirectory() as name:
         app.state.folder = folder = Path(name)
         (folder / "file").write_bytes(DATA)
-        (folder / "large").write_bytes(LARGE)
         with zipfile.ZipFile(folder / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("member", DATA)
         yield
@@ -537,23 +533,3 @@ def test_a_server_that_offers_it_sends_whole_files_by_their_paths(
     types = connection.getresponse().read()
     assert (b"http.response.pathsend" in types) is by_path
     connection.close()
-
-
-def test_a_server_that_offers_it_sends_parts_of_large_files_by_itself(
-    sending_server: Server, request: pytest.FixtureRequest
-) -> None:
-    offers = request.node.callspec.params["sending_server"] == "anycorn"
-    connection = HTTPConnection("127.0.0.1", sending_server.port, timeout=20)
-    answer = ask(connection, "large/both", {"Range": "bytes=7-500006"})
-    assert (answer.status, answer.body) == (206, LARGE[7:500_007])
-    connection.request("GET", "/sent")
-    types = connection.getresponse().read()
-    connection.close()
-    assert (b"http.response.zerocopysend" in types) is offers
-    # A client that leaves in the middle disturbs no later one.
-    for leaves in (True, False):
-        connection = HTTPConnection("127.0.0.1", sending_server.port, timeout=20)
-        connection.request("GET", "/large/both", headers={"Range": "bytes=0-600000"})
-        part = connection.getresponse().read(10 if leaves else None)
-        assert part == LARGE[: 10 if leaves else 600_001]
-        connection.close()

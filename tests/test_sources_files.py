@@ -7,7 +7,6 @@ import gzip
 import io
 import lzma
 import os
-import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import anyio
 import pytest
 from starlette.datastructures import UploadFile
 
-from streamkit import BytesSource, FileSource, PathSource, StreamingResponse, StreamOutcome
+from streamkit import BytesSource, FileSource, PathSource, StreamingResponse
 from streamkit.errors import SourceError
 from streamkit.testing import FetchedResponse, check_source, fetch, stream
 from tests.test_sources import DATA, FILES, MODIFIED, fetch_content
@@ -434,36 +433,6 @@ async def test_a_whole_file_goes_by_its_path_and_parts_do_not(
     assert outcomes[0].bytes_sent == len(body)
     if by_path:
         assert body == DATA
-
-
-ZEROCOPY: dict[str, Any] = {"http.response.zerocopysend": {}}
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize(
-    ("fields", "parts"),
-    [
-        pytest.param({}, [(0, 300_000)], id="the whole"),
-        pytest.param({"range": "bytes=1-"}, [(1, 299_999)], id="a range"),
-        pytest.param({"range": "bytes=100-199"}, [], id="a range that is read at once"),
-        pytest.param({"range": "bytes=1-100000,200000-"}, [], id="ranges"),
-    ],
-)
-async def test_a_large_part_of_a_file_goes_by_the_server_that_offers_it(
-    fields: dict[str, str], parts: list[tuple[int, int]], path: Path
-) -> None:
-    data = random.Random(3).randbytes(300_000)
-    await anyio.Path(path).write_bytes(data)
-    outcomes: list[StreamOutcome] = []
-    response = StreamingResponse(path, on_close=outcomes.append)
-    async with stream(response, headers=fields, extensions=ZEROCOPY) as client:
-        body = await client.read()
-        await client.wait_closed()
-        sent = [m for m in client.messages if m["type"] == "http.response.zerocopysend"]
-    assert [(m["offset"], m["count"]) for m in sent] == parts
-    assert (outcomes[0].reason, outcomes[0].bytes_sent) == ("complete", len(body))
-    if parts:
-        assert body == data[parts[0][0] :]
 
 
 @pytest.mark.anyio

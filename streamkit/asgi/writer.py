@@ -112,18 +112,10 @@ class Writer:
             self.state = State.ENDED
 
     async def send_path(self, path: str, size: int) -> None:
-        """Let the server send a whole file (ASGI's pathsend extension)."""
-        await self._send_whole({"type": "http.response.pathsend", "path": path}, size)
-
-    async def send_part(self, file: Any, start: int, end: int) -> None:
-        """Let the server send a part of an open file (ASGI's zerocopysend extension)."""
-        message = {"type": "http.response.zerocopysend", "file": file, "offset": start}
-        await self._send_whole({**message, "count": end - start, "more_body": False}, end - start)
-
-    async def _send_whole(self, message: Message, size: int) -> None:
+        """Let the server send a file (ASGI's pathsend extension)."""
         await self.start()
         self.state = State.ENDING
-        await self.send(message, size)
+        await self.send({"type": "http.response.pathsend", "path": path}, size)
         self.state = State.ENDED
 
     async def end_empty(self) -> None:

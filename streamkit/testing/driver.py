@@ -80,8 +80,7 @@ async def stream(
     * `body`: bytes, or an iterable or async iterable of bytes, one `http.request` message each; an
       async iterable is advanced as the app receives, and closed by this function.
     * `spec_version`: from "2.4" on `send` raises OSError after a disconnect, below it is silent.
-    * `extensions`: what the scope offers; `http.response.pathsend` and
-      `http.response.zerocopysend` are carried out.
+    * `extensions`: what the scope offers; `http.response.pathsend` is carried out.
     * `scope`: keys to add or replace; `{"type": "websocket"}` asks for a websocket, and takes the
       response that denies it.
     * `rate`: bytes per second at which the client reads (None: as fast as it is iterated).

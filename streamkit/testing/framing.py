@@ -11,9 +11,6 @@ from streamkit.testing.request import is_websocket
 
 __all__ = ["Framing"]
 
-# How a server may be asked to send a file by itself (ASGI's extensions).
-FILES = ("pathsend", "zerocopysend")
-
 
 class Framing:
     """The rules that a server holds one response to: message order, types, Content-Length."""
@@ -22,13 +19,12 @@ class Framing:
         self._prefix = "websocket.http.response." if is_websocket(scope) else "http.response."
         self._head = scope.get("method") == "HEAD"
         self._next: tuple[str, ...] = ("start",)
-        offered = scope["extensions"]
-        files = [kind for kind in FILES if f"http.response.{kind}" in offered]
-        self._after_start = ("body", *files)
+        offered = "http.response.pathsend" in scope["extensions"]
+        self._after_start = ("body", "pathsend") if offered else ("body",)
         self._left: int | None = None
 
     def kind(self, message: Message) -> str:
-        """Give "start", "body" or one of `FILES`; raise RuntimeError where it may not come now."""
+        """Give "start", "body" or "pathsend"; raise RuntimeError where it may not come now."""
         sent = message.get("type")
         allowed = {self._prefix + kind: kind for kind in self._next}
         if sent not in allowed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import AsyncIterable
 from os import PathLike
@@ -15,7 +14,6 @@ from starlette.types import ASGIApp, Message, Scope
 from streamkit.testing.framing import Framing
 from streamkit.testing.request import BodyTypes, is_websocket
 from streamkit.testing.wire import Wire
-from streamkit.threads import run_in_stream_thread
 
 __all__ = ["Server"]
 
@@ -112,9 +110,6 @@ class Server:
         elif kind == "pathsend":
             self._note(message)
             await self._send_file(message["path"])
-        elif kind == "zerocopysend":
-            self._note(message)
-            await self._send_part(message)
         else:
             self._deliver(message.get("body", b""), more=message.get("more_body", False))
             self._note(message)
@@ -144,16 +139,6 @@ class Server:
                 if not await self._writable():
                     return
                 self._deliver(data, more=bool(data))
-
-    async def _send_part(self, message: Message) -> None:
-        offset, left = message["offset"], message["count"]
-        while not self._wire.complete:
-            size, number = min(left, 65536), message["file"].fileno()
-            data = await run_in_stream_thread(os.pread, number, size, offset)
-            offset, left = offset + len(data), left - len(data)
-            if not await self._writable():
-                return
-            self._deliver(data, more=bool(left and data) or message.get("more_body", False))
 
 
 def _gone() -> Message:
