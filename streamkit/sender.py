@@ -66,7 +66,7 @@ class Sender:
         self._is_plain = False
         # The content's task, for `push`; and a `send` that it is to finish.
         self.task: loop.Task | None = None
-        self._begun: Coroutine[Any, Any, None] | None = None
+        self._begun: Any = None
 
     async def send_all(self, body: Body) -> None:
         """Send all that the body gives, unless the app shuts down; raises its error."""
@@ -76,36 +76,34 @@ class Sender:
         if use_sender is not None and self.task is not None and self.task.can_step:
             use_sender(self)
         try:
-            await self._send_until_end(body)
+            while writer.state is not State.ENDED:
+                self.waits = True
+                chunks = await body.ready()
+                self.waits = False
+                if (begun := self._begun) is not None:
+                    self._begun = None
+                    await begun
+                    self.last_item = writer.last_sent
+                if self._is_plain and len(chunks) == 1 and not body.finished:
+                    # The way of an item that comes alone: the fewest steps.
+                    chunk = chunks[0]
+                    self._last_type = type(chunk)
+                    if (rest := writer.begin_body(chunk, body.shield)) is not None:
+                        await rest
+                    self.items += 1
+                    self.last_item = writer.last_sent
+                    continue
+                if self.aside.is_on:
+                    await self.aside.wait()
+                # After all that may wait: what ended the response meanwhile stands.
+                if self.stopped:
+                    return
+                await self._send_chunks(chunks, body)
+                if self.shuts_down and self.is_between_frames:
+                    return
         finally:
             if self._begun is not None:
                 self._begun.close()
-
-    async def _send_until_end(self, body: Body) -> None:
-        writer = self.writer
-        while writer.state is not State.ENDED:
-            self.waits = True
-            chunks = await body.ready()
-            self.waits = False
-            if (begun := self._begun) is not None:
-                self._begun = None
-                await begun
-                self.last_item = writer.last_sent
-            if self._is_plain and len(chunks) == 1 and not body.finished:
-                # The way of an item that comes alone: the fewest steps.
-                self._last_type = type(chunks[0])
-                await writer.send_body(chunks[0])
-                self.items += 1
-                self.last_item = writer.last_sent
-                continue
-            if self.aside.is_on:
-                await self.aside.wait()
-            # After all that may wait: what ended the response meanwhile stands.
-            if self.stopped:
-                return
-            await self._send_chunks(chunks, body)
-            if self.shuts_down and self.is_between_frames:
-                return
 
     def push(self, take: Callable[[], bytes | None]) -> bool:
         """Send an item while the content's task waits for the body, without waking it.
@@ -117,11 +115,19 @@ class Sender:
             return False
         assert self.task is not None
         self._last_type = type(chunk)
-        self._begun = self.writer.begin_body(chunk, self.task.step)
+        self._begun = self.writer.begin_body(chunk, self._begin_in_task)
         self.items += 1
         self.last_item = self.writer.last_sent
         self.waits = self._begun is None
         return self.waits
+
+    def _begin_in_task(self, sending: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+        assert self.task is not None
+        try:
+            trap = self.task.step(sending)
+        except StopIteration:
+            return None
+        return loop.rest_of(sending, trap)
 
     async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
         writer = self.writer

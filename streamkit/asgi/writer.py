@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -128,25 +128,28 @@ class Writer:
         return self.send({"type": self._body_type, "body": body, "more_body": more}, len(body))
 
     def begin_body(
-        self, body: bytes, step: Callable[[Any], Any]
-    ) -> Coroutine[Any, Any, None] | None:
-        """Send bytes of the body, as far as one `step` goes: the rest to wait for, if any."""
-        sending = self._send({"type": self._body_type, "body": body, "more_body": True})
-        trap: Any = None
-        try:
-            trap = step(sending)
-        except StopIteration:
-            self.last_sent = self.clock()
-            self.bytes_sent += len(body)
-            return None
-        except BaseException as exc:
-            sending = _fail(exc)
-        self.sending_since = self.clock()
-        return self._finish(sending, trap, len(body))
+        self, body: bytes, begin: Callable[[Any], Awaitable[Any] | None]
+    ) -> Awaitable[None] | None:
+        """Send bytes of the body, as far as that goes at once: the rest to wait for, if any.
 
-    async def _finish(self, sending: Any, trap: Any, size: int) -> None:
+        `begin` takes the first step of the server's `send`, and gives the rest of it.
+        """
+        sending = self._send({"type": self._body_type, "body": body, "more_body": True})
         try:
-            await loop.rest_of(sending, trap)
+            rest = begin(sending)
+        except BaseException as exc:
+            # For the one who waits.
+            rest = _fail(exc)
+        if rest is not None:
+            self.sending_since = self.clock()
+            return self._finish(rest, len(body))
+        self.last_sent = self.clock()
+        self.bytes_sent += len(body)
+        return None
+
+    async def _finish(self, rest: Awaitable[Any], size: int) -> None:
+        try:
+            await rest
         except ClientTooSlow:
             raise
         except OSError as exc:
