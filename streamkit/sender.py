@@ -70,13 +70,13 @@ class Sender:
 
     async def send_all(self, body: Body) -> None:
         """Send all that the body gives, unless the app shuts down; raises its error."""
-        writer = self.writer
-        writer.shield = body.shield
+        writer, ended = self.writer, State.ENDED
+        writer.shield = shield = body.shield
         use_sender = getattr(body, "use_sender", None)
         if use_sender is not None and self.task is not None and self.task.can_begin:
             use_sender(self)
         try:
-            while writer.state is not State.ENDED:
+            while writer.state is not ended:
                 self.waits = True
                 chunks = await body.ready()
                 self.waits = False
@@ -88,7 +88,7 @@ class Sender:
                     # The way of an item that comes alone: the fewest steps.
                     chunk = chunks[0]
                     self._last_type = type(chunk)
-                    if (rest := writer.begin_body(chunk, body.shield)) is not None:
+                    if (rest := writer.begin_body(chunk, shield)) is not None:
                         await rest
                     self.items += 1
                     self.last_item = writer.last_sent
