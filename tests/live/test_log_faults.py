@@ -451,3 +451,18 @@ async def test_waiting_for_a_run_elsewhere_ends_with_the_app(log: Log) -> None:
         group.start_soon(wait, await h.live.start([], id="run"))
         await until(lambda: h.live._core.find("run", False))
     assert told == ["the app has shut down"]
+
+
+async def test_a_log_that_takes_nothing_does_not_hold_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("streamkit.live.live.LEAST_PATIENCE", 0.05)
+    log = Faulty()
+    log.hangs["publish"] = anyio.Event()
+    with anyio.fail_after(10):
+        async with Live(log, grace=0) as live:
+            channel = live.channel("c")
+            await anyio.to_thread.run_sync(channel.publish_from_thread, 1)
+    assert "items of threads are lost" in caplog.text
+    log.hangs["publish"].set()
+    await anyio.lowlevel.checkpoint()
