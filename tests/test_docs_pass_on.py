@@ -62,6 +62,14 @@ def test_a_compressed_response_stays_as_it_is(app: Any) -> None:
     assert gzip.decompress(response.body) == TEXT
 
 
+def test_the_server_behind_is_not_asked_for_a_coding_that_the_client_did_not_name(
+    app: Any, server: Upstream
+) -> None:
+    ask(app, "/text")
+
+    assert server.asked[0]["accept-encoding"] == "identity"
+
+
 def test_a_status_is_passed_on(app: Any) -> None:
     response = ask(app, "/nothing")
 
@@ -94,6 +102,14 @@ def test_events_arrive_as_they_come_and_the_server_is_told_that_the_client_left(
 
     anyio.run(main)
     assert server.left.wait(10)
+
+
+def test_httpx_passes_on_headers_that_are_not_ascii(server: Upstream) -> None:
+    response = ask(run_example("pass_on_httpx")["app"], "/named", cookie="name=Müller")
+
+    assert server.asked[0]["cookie"] == "name=Müller"
+    name = response.headers["content-disposition"].encode("latin-1").decode()
+    assert name == 'attachment; filename="日本.txt"'
 
 
 def test_httpx_passes_on_every_cookie_and_head(server: Upstream) -> None:

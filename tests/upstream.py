@@ -83,6 +83,11 @@ class Handler(BaseHTTPRequestHandler):
     def answer_packed(self) -> None:
         self.reply(200, gzip.compress(TEXT), ("Content-Encoding", "gzip"))
 
+    def answer_named(self) -> None:
+        # UTF-8 on the wire, as some servers send it.
+        name = 'attachment; filename="日本.txt"'.encode().decode("latin-1")
+        self.reply(200, TEXT, ("Content-Disposition", name))
+
     def answer_cut(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", "1000000")
