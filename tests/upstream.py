@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -50,6 +51,23 @@ class Handler(BaseHTTPRequestHandler):
             answer()
 
     do_HEAD = do_GET  # noqa: N815  named by http.server
+
+    def do_POST(self) -> None:
+        # What a model's API answers; a question without messages is refused.
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if b"messages" not in body:
+            self.reply(422, b"no messages")
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        deltas = [{"role": "assistant"}, {"content": "Größe\u2028"}, {"content": "\n"}, {}]
+        for delta in deltas:
+            chunk = json.dumps({"choices": [{"delta": delta}]}, ensure_ascii=False)
+            for byte in f"data: {chunk}\n\n".encode():
+                self.wfile.write(bytes([byte]))
+        self.wfile.write(b'data: {"choices": [], "usage": {}}\n\ndata: [DONE]\n\n')
 
     def log_message(self, *args: object) -> None:
         pass
