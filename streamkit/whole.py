@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from starlette.types import Receive, Scope, Send
 
+from streamkit import loop
 from streamkit.asgi.writer import ClientLeft, Writer
 from streamkit.body.source import read_now
 from streamkit.closing import close_async, first_of
@@ -75,7 +76,12 @@ def path_to_send(
     response: Sendable, scope: Scope, source: ByteSource, info: SourceInfo, decided: Plan
 ) -> str | None:
     """A whole file for the server to send by itself, if it offers that."""
-    if "http.response.pathsend" not in scope.get("extensions", ()):
+    offered = scope.get("extensions", ())
+    if "http.response.pathsend" not in offered:
+        return None
+    if "http.response.zerocopysend" in offered and not loop.in_trio():
+        # anycorn uses sendfile for both. On asyncio it can't wait for the client meanwhile (seen
+        # with 0.20.1): it fails, and the body with it, as soon as the buffers are full.
         return None
     if not (response.min_rate is response.max_rate is response.send_timeout is None):
         # The server knows nothing of rates, and one send for it all says nothing of a stall.

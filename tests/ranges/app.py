@@ -21,6 +21,8 @@ from streamkit import ByteSource, SourceInfo, StreamingResponse
 
 DATA = bytes(range(256)) * 4
 SIZE = len(DATA)
+# More than the buffers of a socket hold.
+LARGE = DATA * (24 * 1024)
 MODIFIED = datetime(2026, 6, 1, 12, 0, 0, 750_000, tzinfo=UTC)
 DATE = "Mon, 01 Jun 2026 12:00:00 GMT"
 EARLIER = "Mon, 01 Jun 2026 11:59:59 GMT"
@@ -71,6 +73,7 @@ CONTENTS: dict[str, Callable[[Path], Any]] = {
     "source": lambda folder: Custom(),
     "unreadable": lambda folder: Unreadable(),
     "unknown-size": lambda folder: Custom(None),
+    "large": lambda folder: folder / "large",
 }
 KINDS = list(CONTENTS)[:7]
 READ_NEVER = "unreadable"
@@ -104,6 +107,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     with tempfile.TemporaryDirectory() as name:
         app.state.folder = folder = Path(name)
         (folder / "file").write_bytes(DATA)
+        (folder / "large").write_bytes(LARGE)
         with zipfile.ZipFile(folder / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("member", DATA)
         yield
@@ -117,7 +121,7 @@ sent: list[str] = []
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """The site, and at /sent the types of the messages of the last response."""
+    """The site; at /sent the types of the last response's messages; at /by-the-server a file."""
 
     async def noting_send(message: Message) -> None:
         sent.append(message["type"])
@@ -125,6 +129,11 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
     if scope["type"] == "http" and scope["path"] == "/sent":
         await JSONResponse(sent)(scope, receive, send)
+        return
+    if scope["type"] == "http" and scope["path"] == "/by-the-server":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        path = str(site.state.folder / "large")
+        await send({"type": "http.response.pathsend", "path": path})
         return
     sent.clear()
     await site(scope, receive, noting_send)
