@@ -14,7 +14,7 @@ from .browser import Card, Tabs, chromium
 from .server import Server, serving, wait_for
 
 # All cards are near to each other then, so that none is parked.
-TALL = {"width": 1280, "height": 14_000}
+TALL = {"width": 1280, "height": 16_000}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,8 @@ PLAYS = {
     "export": "card.querySelector('.members').textContent.includes('days/01.txt')",
     "gibibyte": "card.querySelector('progress').value > 0",
     "stored": "card.querySelector('.screen').textContent.endsWith('But I go on for ever.\\n')",
+    "compressed": "Number(card.querySelector('td')?.textContent) > 501",
+    "limited": "card.querySelector('.requests').textContent.startsWith('200 OK')",
 }
 
 

@@ -24,6 +24,12 @@ export class Card {
     return this.element.querySelector(selector);
   }
 
+  // What a meter says, and how much of its bar is full.
+  meter(name, text, full) {
+    this.find(`output.${name}`).textContent = text;
+    this.find(`.${name}-bar`).style.setProperty("--full", Math.min(full, 1));
+  }
+
   press({ dataset, ariaDisabled }) {
     if (ariaDisabled !== "true") this[dataset.does](dataset.value);
   }
@@ -174,9 +180,10 @@ export class Card {
     if (!this.status && stream.status) this.showHeaders(stream.status, stream.headers);
     this.told(stream, files);
     this.wire.ask();
-    if (stream.ended)
-      this.find(".server").textContent =
-        `on_close on the server: ${describe(stream)}. Content closed, ${count(files, "file")} open.`;
+    if (!stream.ended) return;
+    const teller = stream.ended.reason === "refused" ? "The server" : "on_close on the server";
+    this.find(".server").textContent =
+      `${teller}: ${describe(stream)}. Content closed, ${count(files, "file")} open.`;
   }
 
   #say(state) {
