@@ -82,7 +82,7 @@ def melody() -> WAVStreamingResponse:
 class LimitedLines(PlainTextStreamingResponse):
     max_rate = 20_000
     max_buffer = 2_000
-    limit = StreamLimit(per_client=1, retry_after=5)
+    limit = StreamLimit(per_client=1)
 
 
 @router.get("/limited", response_class=LimitedLines)

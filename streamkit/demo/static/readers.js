@@ -365,9 +365,8 @@ export class Compressed extends Rows {
   }
 
   told() {
-    const most = Math.max(this.received, this.sent, 1);
-    this.meter("plain", bytes(this.received), this.received / most);
-    this.meter("coded", bytes(this.sent), this.sent / most);
+    this.meter("plain", bytes(this.received), this.received);
+    this.meter("coded", bytes(this.sent), this.sent / Math.max(this.received, 1));
   }
 }
 
