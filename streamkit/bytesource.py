@@ -137,8 +137,7 @@ class BytesSource(ByteSource):
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"BytesSource takes bytes, got {type(data).__name__}; encode str first")
         self._data = data if isinstance(data, bytes) else memoryview(data).tobytes()
-        given = Given(etag, last_modified, media_type)
-        self._info = given.over(SourceInfo(len(self._data)))
+        self._info = Given(etag, last_modified, media_type).over(SourceInfo(len(self._data)))
 
     async def info(self) -> SourceInfo:
         return self._info

@@ -161,10 +161,12 @@ class ContentTask:
         left = [each for each in self._owned if each is not body]
         if body is not None and body.finished and not (left or self._sender.aside.is_on):
             self._watch.cancel()
+            closes: Sequence[Callable[[], Awaitable[None]]] = (self._close_body,)
         else:
             self._watch.cleanup_begins()
+            closes = (self._sender.aside.end, self._close_body, partial(_close_each, left))
         # Each, whatever the others raise.
-        for close in (self._sender.aside.end, self._close_body, partial(_close_each, left)):
+        for close in closes:
             try:
                 await close()
             except BaseException as exc:

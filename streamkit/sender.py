@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,13 +70,13 @@ class Sender:
 
     async def send_all(self, body: Body) -> None:
         """Send all that the body gives, unless the app shuts down; raises its error."""
-        writer = self.writer
-        writer.shield = body.shield
+        writer, ended = self.writer, State.ENDED
+        writer.shield = shield = body.shield
         use_sender = getattr(body, "use_sender", None)
-        if use_sender is not None and self.task is not None and self.task.can_step:
+        if use_sender is not None and self.task is not None and self.task.can_begin:
             use_sender(self)
         try:
-            while writer.state is not State.ENDED:
+            while writer.state is not ended:
                 self.waits = True
                 chunks = await body.ready()
                 self.waits = False
@@ -88,7 +88,7 @@ class Sender:
                     # The way of an item that comes alone: the fewest steps.
                     chunk = chunks[0]
                     self._last_type = type(chunk)
-                    if (rest := writer.begin_body(chunk, body.shield)) is not None:
+                    if (rest := writer.begin_body(chunk, shield)) is not None:
                         await rest
                     self.items += 1
                     self.last_item = writer.last_sent
@@ -115,19 +115,11 @@ class Sender:
             return False
         assert self.task is not None
         self._last_type = type(chunk)
-        self._begun = self.writer.begin_body(chunk, self._begin_in_task)
+        self._begun = self.writer.begin_body(chunk, self.task.begin)
         self.items += 1
         self.last_item = self.writer.last_sent
         self.waits = self._begun is None
         return self.waits
-
-    def _begin_in_task(self, sending: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
-        assert self.task is not None
-        try:
-            trap = self.task.step(sending)
-        except StopIteration:
-            return None
-        return loop.rest_of(sending, trap)
 
     async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
         writer = self.writer

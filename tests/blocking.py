@@ -22,8 +22,8 @@ ALLOWED = {
     ("streamkit/sources.py", "__init__"): "the working directory may change until the file is read",
     ("streamkit/media.py", "_guess_type"): "Python reads its table of media types once",
     ("streamkit/asgi/connection.py", "_sockets"): "/proc is in memory; a body that failed is cut",
-    ("tests/test_closing.py", "_open_files"): "the test's own `on_close` lists /proc",
-    ("tests/test_closing.py", "<setcomp>"): "the same, before Python 3.12",
+    ("tests/closing/contents.py", "_open_files"): "the test's own `on_close` lists /proc",
+    ("tests/closing/contents.py", "<setcomp>"): "the same, before Python 3.12",
     ("coverage/inorout.py", "should_trace"): "coverage looks at each file that it meets",
     ("streamkit/testing/server.py", "_send_file"): "the server of the tests reads what it is named",
 }

@@ -219,3 +219,8 @@ def test_the_core_is_short(name: str) -> None:
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef):
             assert (node.end_lineno or 0) - node.lineno < 200, node.name
+
+
+def test_the_files_of_the_tests_are_short() -> None:
+    files = Path(__file__).parent.rglob("*.py")
+    assert [file for file in files if file.read_text("utf-8").count("\n") >= 500] == []

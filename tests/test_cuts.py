@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +17,10 @@ import pytest
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 
-from streamkit import BodyCut, Honest, StreamingResponse, StreamOutcome, graceful_shutdown
+from streamkit import BodyCut, Honest, Shutdown, StreamingResponse, StreamOutcome, graceful_shutdown
 from streamkit.asgi import connection
 from streamkit.asgi.connection import connection_of, drop, reset
-from streamkit.testing import fetch, stream
+from streamkit.testing import StreamClient, fetch, stream
 
 FOREVER = 30.0
 
@@ -44,6 +44,22 @@ async def fails_later() -> AsyncIterator[bytes]:
     yield b"first"
     await anyio.sleep(0.02)
     raise Broken
+
+
+@asynccontextmanager
+async def cut_that_waits(grace: float) -> AsyncIterator[tuple[Shutdown, StreamClient]]:
+    """A response on HTTP/2 whose content has failed and is closed, and whose client has stalled."""
+    closed = anyio.Event()
+    response = StreamingResponse(fails_later(), on_close=lambda outcome: closed.set())
+    with anyio.fail_after(FOREVER / 3):
+        async with (
+            graceful_shutdown(grace) as shutdown,
+            stream(response, http_version="2", read_ahead=5) as client,
+        ):
+            await anext(client)
+            client.stall()
+            await closed.wait()
+            yield shutdown, client
 
 
 @pytest.fixture
@@ -79,19 +95,10 @@ async def test_on_http_2_a_cut_waits_for_its_client_as_long_as_that_takes(
 @pytest.mark.anyio
 @pytest.mark.usefixtures("short_patience")
 async def test_such_a_wait_holds_no_shutdown(anyio_backend: Any) -> None:
-    closed = anyio.Event()
-    response = StreamingResponse(fails_later(), on_close=lambda outcome: closed.set())
-    with anyio.fail_after(FOREVER / 3):
-        async with (
-            graceful_shutdown(0.05) as shutdown,
-            stream(response, http_version="2", read_ahead=5) as client,
-        ):
-            await anext(client)
-            client.stall()
-            await closed.wait()
-            await anyio.sleep(0.1)
-            shutdown.request()
-            await client.wait_closed()
+    async with cut_that_waits(grace=0.05) as (shutdown, client):
+        await anyio.sleep(0.1)
+        shutdown.request()
+        await client.wait_closed()
 
 
 @pytest.mark.anyio
@@ -276,19 +283,10 @@ async def test_on_http_1_the_connection_of_a_stalled_client_is_dropped(
 @pytest.mark.anyio
 @pytest.mark.usefixtures("short_patience")
 async def test_a_cut_that_waits_when_the_grace_is_over_is_given_up(anyio_backend: Any) -> None:
-    closed = anyio.Event()
-    app = StreamingResponse(fails_later(), on_close=lambda outcome: closed.set())
-    with anyio.fail_after(FOREVER / 3):
-        async with (
-            graceful_shutdown(0) as shutdown,
-            stream(app, http_version="2", read_ahead=5) as client,
-        ):
-            await anext(client)
-            client.stall()
-            await closed.wait()
-            shutdown.request()
-            await client.wait_closed()
-            assert not client.complete
+    async with cut_that_waits(grace=0) as (shutdown, client):
+        shutdown.request()
+        await client.wait_closed()
+        assert not client.complete
 
 
 @pytest.mark.anyio

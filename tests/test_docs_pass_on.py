@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,6 +63,14 @@ def test_a_compressed_response_stays_as_it_is(app: Any) -> None:
     assert gzip.decompress(response.body) == TEXT
 
 
+def test_the_server_behind_is_not_asked_for_a_coding_that_the_client_did_not_name(
+    app: Any, server: Upstream
+) -> None:
+    ask(app, "/text")
+
+    assert server.asked[0]["accept-encoding"] == "identity"
+
+
 def test_a_status_is_passed_on(app: Any) -> None:
     response = ask(app, "/nothing")
 
@@ -96,6 +105,14 @@ def test_events_arrive_as_they_come_and_the_server_is_told_that_the_client_left(
     assert server.left.wait(10)
 
 
+def test_httpx_passes_on_headers_that_are_not_ascii(server: Upstream) -> None:
+    response = ask(run_example("pass_on_httpx")["app"], "/named", cookie="name=Müller")
+
+    assert server.asked[0]["cookie"] == "name=Müller"
+    name = response.headers["content-disposition"].encode("latin-1").decode()
+    assert name == 'attachment; filename="日本.txt"'
+
+
 def test_httpx_passes_on_every_cookie_and_head(server: Upstream) -> None:
     app = run_example("pass_on_httpx")["app"]
     response = ask(app, "/text", "HEAD")
@@ -105,3 +122,52 @@ def test_httpx_passes_on_every_cookie_and_head(server: Upstream) -> None:
     assert response.headers.getlist("set-cookie") == ["a=1", "b=2"]
     assert "host" in server.asked[0]
     assert server.asked[0]["host"] == server.url.removeprefix("http://")
+
+
+def test_relayed_events_go_on_where_the_client_was(server: Upstream) -> None:
+    app = run_example("relay_events")["app"]
+
+    async def main() -> None:
+        cursor = {"last-event-id": "Müller".encode().decode("latin-1")}
+        async with (
+            app.router.lifespan_context(app),
+            stream(app, "/relayed", headers=cursor) as client,
+        ):
+            assert client.headers["content-type"].startswith("text/event-stream")
+            assert (await anext(client)).startswith(b"data: 1\n\n")
+            await client.disconnect()
+            await client.wait_closed()
+
+    anyio.run(main)
+    # As bytes of UTF-8, which the handler of this server takes for Latin-1.
+    assert server.asked[0]["last-event-id"].encode("latin-1").decode() == "Müller"
+    assert server.left.wait(10)
+
+
+def test_a_refusal_of_the_server_whose_events_are_relayed_is_a_502(
+    server: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPSTREAM", f"{server.url}/nothing")
+    refused = ask(run_example("relay_events")["app"], "/relayed")
+    monkeypatch.setenv("UPSTREAM", "http://127.0.0.1:9")
+    absent = ask(run_example("relay_events")["app"], "/relayed")
+
+    assert (refused.status, absent.status) == (502, 502)
+    assert b"says 404" in refused.body
+
+
+def test_a_gateway_takes_the_tokens_out_of_an_api_of_openais_kind(server: Upstream) -> None:
+    app = run_example("llm_gateway")["app"]
+
+    async def ask_twice() -> tuple[FetchedResponse, FetchedResponse]:
+        async with app.router.lifespan_context(app):
+            question = b'{"messages": []}'
+            answered = await fetch(app, "/chat", method="POST", body=question)
+            return answered, await fetch(app, "/chat", method="POST", body=b"{}")
+
+    answered, refused = anyio.run(ask_twice)
+    events = answered.body.split(b"\n\n")
+    tokens = [json.loads(event.removeprefix(b"data: ")) for event in events[:2]]
+    assert tokens == [{"text": "Größe\u2028"}, {"text": "\n"}]
+    assert events[2:] == [b"event: done\ndata: ", b""]
+    assert refused.status == 422

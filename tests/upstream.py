@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -51,6 +52,23 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815  named by http.server
 
+    def do_POST(self) -> None:
+        # What a model's API answers; a question without messages is refused.
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if b"messages" not in body:
+            self.reply(422, b"no messages")
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        deltas = [{"role": "assistant"}, {"content": "Größe\u2028"}, {"content": "\n"}, {}]
+        for delta in deltas:
+            chunk = json.dumps({"choices": [{"delta": delta}]}, ensure_ascii=False)
+            for byte in f"data: {chunk}\n\n".encode():
+                self.wfile.write(bytes([byte]))
+        self.wfile.write(b'data: {"choices": [], "usage": {}}\n\ndata: [DONE]\n\n')
+
     def log_message(self, *args: object) -> None:
         pass
 
@@ -82,6 +100,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_packed(self) -> None:
         self.reply(200, gzip.compress(TEXT), ("Content-Encoding", "gzip"))
+
+    def answer_named(self) -> None:
+        # UTF-8 on the wire, as some servers send it.
+        name = 'attachment; filename="日本.txt"'.encode().decode("latin-1")
+        self.reply(200, TEXT, ("Content-Disposition", name))
 
     def answer_cut(self) -> None:
         self.send_response(200)

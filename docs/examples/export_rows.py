@@ -13,8 +13,7 @@ app = FastAPI()
 def orders():
     with closing(sqlite3.connect("shop.db")) as connection:
         connection.row_factory = sqlite3.Row
-        for row in connection.execute(QUERY):
-            yield dict(row)
+        yield from connection.execute(QUERY)
 
 
 @app.get("/orders.csv")

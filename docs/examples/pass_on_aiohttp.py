@@ -9,13 +9,17 @@ from streamkit import StreamingResponse
 UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:9000")
 KEPT = ["content-type", "content-length", "content-encoding", "content-range", "accept-ranges"]
 KEPT += ["cache-control", "etag", "last-modified", "vary"]
+# For clients that don't say what they can unpack; aiohttp would ask for gzip in their name.
+UNPACKED = {"accept-encoding": "identity"}
 
 
 @asynccontextmanager
 async def lifespan(app):
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
     # The bytes as they come: nothing is decompressed, to be compressed again.
-    session = aiohttp.ClientSession(UPSTREAM, timeout=timeout, auto_decompress=False)
+    session = aiohttp.ClientSession(
+        UPSTREAM, timeout=timeout, headers=UNPACKED, auto_decompress=False
+    )
     async with session as app.state.session:
         yield
 

@@ -8,34 +8,39 @@ from streamkit import StreamingResponse
 
 UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:9000")
 # Headers of one connection, never passed on (RFC 9110 §7.6.1).
-HOP_BY_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization"}
-HOP_BY_HOP |= {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization"}
+HOP_BY_HOP |= {b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 # Replaced: Host by httpx, the others by our server.
-REPLACED = {"host", "date", "server"}
+REPLACED = {b"host", b"date", b"server"}
+# For clients that don't say what they can unpack; httpx would ask for gzip in their name.
+UNPACKED = {"accept-encoding": "identity"}
 
 
 @asynccontextmanager
 async def lifespan(app):
     # An event stream may be silent for long: no limit for reading.
     timeout = httpx.Timeout(10, read=None)
-    async with httpx.AsyncClient(base_url=UPSTREAM, timeout=timeout) as app.state.client:
+    client = httpx.AsyncClient(base_url=UPSTREAM, timeout=timeout, headers=UNPACKED)
+    async with client as app.state.client:
         yield
 
 
 app = FastAPI(lifespan=lifespan)
 
 
-def passed_on(headers):
-    options = ",".join(value for name, value in headers if name.lower() == "connection")
-    dropped = HOP_BY_HOP | REPLACED | {option.strip().lower() for option in options.split(",")}
-    return [(name, value) for name, value in headers if name.lower() not in dropped]
+def passed_on(raw):
+    """Headers as bytes: their values need not be ASCII."""
+    headers = [(name.lower(), value) for name, value in raw]
+    options = b",".join(value for name, value in headers if name == b"connection")
+    dropped = HOP_BY_HOP | REPLACED | {option.strip().lower() for option in options.split(b",")}
+    return [(name, value) for name, value in headers if name not in dropped]
 
 
 @app.get("/{path:path}")
 @app.head("/{path:path}", include_in_schema=False)
 async def proxy(request: Request):
     client: httpx.AsyncClient = request.app.state.client
-    headers = passed_on(request.headers.items())
+    headers = passed_on(request.headers.raw)
     url = httpx.URL(path=request.url.path, query=request.url.query.encode())
     try:
         upstream = await client.send(
@@ -50,6 +55,5 @@ async def proxy(request: Request):
     response = StreamingResponse(
         upstream.aiter_raw(), status_code=upstream.status_code, on_close=close
     )
-    for name, value in passed_on(upstream.headers.multi_items()):
-        response.headers.append(name, value)
+    response.raw_headers += passed_on(upstream.headers.raw)
     return response

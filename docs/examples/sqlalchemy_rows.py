@@ -54,8 +54,8 @@ async def rows():
     async with engine.connect() as connection:
         # A cursor that stays on the server, and fetches 1,000 rows at a time.
         result = await connection.stream(query, execution_options={"yield_per": 1000})
-        async for row in result.mappings():
-            yield dict(row)
+        async for row in result:
+            yield row
 
 
 @app.get("/orders.jsonl")

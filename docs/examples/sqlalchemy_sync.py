@@ -16,6 +16,4 @@ def orders():
 def rows():
     query = text("SELECT id, customer, total FROM orders ORDER BY id")
     with engine.connect() as connection:
-        result = connection.execution_options(yield_per=1000).execute(query)
-        for row in result.mappings():
-            yield dict(row)
+        yield from connection.execution_options(yield_per=1000).execute(query)

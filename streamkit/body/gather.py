@@ -26,11 +26,6 @@ class CancelledAtYield(BaseException):
     """Thrown at a pause: a scope that the content holds around its `yield` cancels it."""
 
 
-@coroutine
-def _pause() -> Generator[Any, None, None]:
-    yield PAUSED
-
-
 class Gatherer:
     """The coroutine that runs the content; whoever steps it takes the chunks."""
 
@@ -86,7 +81,8 @@ class Gatherer:
                 try:
                     if data is not END and data:
                         self._chunks.append(data)
-                        if await self._pause_if_complete(measure(data) + ITEM_WEIGHT):
+                        size = measure(data) + ITEM_WEIGHT
+                        if self._batch_is_complete(size) and await self._pause():
                             return
                     async for item in iterator:
                         data = quick(item) if type(item) is exact else encode(item)
@@ -95,7 +91,7 @@ class Gatherer:
                             added += measure(data)
                         added += ITEM_WEIGHT
                         if added >= pace.allowed:
-                            if await self._pause_if_complete(added):
+                            if self._batch_is_complete(added) and await self._pause():
                                 return
                             added = 0
                 except CancelledAtYield as cancelled:
@@ -109,11 +105,11 @@ class Gatherer:
         if tail := coding.finish():
             self._chunks.append(tail)
 
-    async def _pause_if_complete(self, added: int) -> bool:
+    @coroutine
+    def _pause(self) -> Generator[Any, None, bool]:
         """Let a complete batch be sent; whether the content is to stop."""
-        if self._batch_is_complete(added):
-            await _pause()
-            self._pace.begin()
+        yield PAUSED
+        self._pace.begin()
         return self.stopped
 
     def _batch_is_complete(self, added: int) -> bool:

@@ -44,19 +44,20 @@ def open_content(
     if type(content) in GENERATORS:
         # As nearly always; nothing of what follows applies.
         return _driven(content, thread_affine)
+    if (source := _source_of(content, charset or "utf-8")) is not None:
+        _check_takes_bytes(content, owner, charset)
+        return source
     if (made := adapted(content)) is not None:
         _check_takes_bytes(content, owner, charset)
         return _driven(made, thread_affine)
     _check_readable(content, owner)
-    source = _source_of(content, charset or "utf-8")
-    is_file = callable(getattr(content, "read", None))
-    if source is not None or is_file:
+    if callable(getattr(content, "read", None)):
         _check_takes_bytes(content, owner, charset)
-    if source is not None:
-        return source
-    if is_file:
-        file = _AsyncFileContent(content) if is_async_file(content) else _FileContent(content)
-        return _driven(file, thread_affine)
+        if is_async_file(content):
+            return _driven(_AsyncFileContent(content), thread_affine)
+        if is_seekable(content):
+            return FileSource(content)
+        return _driven(_FileContent(content), thread_affine)
     refuse_table(content, owner)
     if isinstance(content, Mapping) or not isinstance(content, AsyncIterable | Iterable):
         raise _refusal(content, owner)
@@ -89,18 +90,16 @@ def body_of(opened: Opened) -> Body:
 
 
 def _source_of(content: Any, charset: str) -> ByteSource | None:
-    if isinstance(content, ByteSource):
-        return content
-    if isinstance(content, UploadFile):
-        return FileSource(content)
     if isinstance(content, str):
         return BytesSource(content.encode(charset))
     if isinstance(content, bytes | bytearray | memoryview):
         return BytesSource(content)
+    if isinstance(content, ByteSource):
+        return content
+    if isinstance(content, UploadFile):
+        return FileSource(content)
     if isinstance(content, os.PathLike):
         return PathSource(content)
-    if callable(getattr(content, "read", None)) and not is_async_file(content):
-        return FileSource(content) if is_seekable(content) else None
     return None
 
 

@@ -37,6 +37,15 @@ class Charset(NamedTuple):
     mark: bytes | None
     """The byte order mark of this charset, `None` where there is none."""
 
+    @property
+    def label(self) -> str:
+        """What a header calls it: "utf-8-sig" is Python's own name, and no name tells of a mark."""
+        return "utf-8" if self.codec == "utf-8" and self.start else self.name
+
+    def is_read_as(self, other: Charset) -> bool:
+        """Whether a reader who is told of the other one reads this; UTF-8 may have a mark."""
+        return self.codec == other.codec and (self.codec == "utf-8" or self.start == other.start)
+
     def encode(self, text: str, unencodable: Literal["error", "replace"] = "error") -> bytes:
         """The bytes of a piece of text.
 

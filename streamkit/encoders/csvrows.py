@@ -69,11 +69,20 @@ class Fit:
         lacking = [name for name, place in zip(columns, plan, strict=True) if place is None]
         left = sorted(place for found in places.values() for place in found)
         if (lacking and self.missing is ERROR) or (left and self.extra == "error"):
-            raise Misfit(
-                f"lacks {lacking} and has {[names[place] for place in left]} beside the columns "
-                f"{list(columns)}; make the rows alike, or pass missing= or extra='ignore'"
-            )
+            raise Misfit(_misfit(lacking, [names[place] for place in left], columns))
         return plan
+
+
+def _misfit(lacking: list[object], left: list[object], columns: Names) -> str:
+    known = f"the columns {list(columns)}; make the rows alike"
+    if not left:
+        return f"lacks {lacking} of {known}, or pass missing="
+    if not lacking:
+        return f"has {left} beside {known}, or pass extra='ignore'"
+    return (
+        f"lacks {lacking} and has {left} beside {known}, or pass missing= and extra='ignore'; "
+        f"other names are given where the rows are made (AS, in SQL)"
+    )
 
 
 def names_of(item: Any) -> Names | None:

@@ -35,8 +35,9 @@ class TextEncoder:
         except TypeError:
             raise TypeError(
                 f"items of a streaming response must be str or bytes-like, got "
-                f"{type(item).__name__}: {item!r:.60}; encode it, or use a class made for "
-                f"such items, such as JSONLinesStreamingResponse"
+                f"{type(item).__name__}: {item!r:.60}; encode it, or use a class made for such "
+                f"items, such as CSVStreamingResponse or JSONLinesStreamingResponse; what a "
+                f"library writes to a file is streamed by iterate_writes"
             ) from None
 
     @property

@@ -86,9 +86,11 @@ class CSVStreamingResponse(StreamingResponse):
 
     def make_encoder(self) -> Encoder[Any]:
         said = charset_of_type(self.media_type)
+        self._charset = self.charset
         if said is not None and "charset" in self.__dict__:
-            self._check_charset(said)
-        self._charset = self.charset if said is None else said
+            self._check_charset(said, self.charset)
+        elif said is not None:
+            self._charset = said
         return CSVEncoder(
             self.columns,
             missing=self.missing,
@@ -101,15 +103,15 @@ class CSVStreamingResponse(StreamingResponse):
         )
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        self.charset = find_charset(self.charset).label
         super().init_headers(headers)
         said = charset_of_type(self.headers.get("content-type"))
         if said is not None:
             self._check_charset(said, self._charset)
 
-    def _check_charset(self, said: str, charset: str | None = None) -> None:
+    def _check_charset(self, said: str, charset: str) -> None:
         """What the type says must be what is written."""
-        charset = charset or self.charset
-        if find_charset(said)[1:] != find_charset(charset)[1:]:
+        if not find_charset(charset).is_read_as(find_charset(said)):
             raise ValueError(
                 f"the type of this CSV says charset={said}, and the rows are written in {charset}; "
                 f"pass the same one as charset="

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from streamkit.live.router import Authorize
 
 __all__ = ["Live"]
+
+logger: logging.Logger = logging.getLogger("streamkit")
+
+# Seconds that the log has at the least, when all ends, to take what threads have published.
+LEAST_PATIENCE = 1.0
 
 
 class Live:
@@ -73,9 +79,17 @@ class Live:
 
     async def __aexit__(self, *exc_info: object) -> None:
         with anyio.CancelScope(shield=True):
+            await self._flush()
+            await self._core.stop()
+
+    async def _flush(self) -> None:
+        """Publish what threads have left, unless the log doesn't answer."""
+        patience = max(self._core.grace, LEAST_PATIENCE)
+        with anyio.move_on_after(patience) as scope:
             for channel in self._channels.values():
                 await channel._flush()
-            await self._core.stop()
+        if scope.cancelled_caught:
+            logger.error("the log took nothing for %s seconds: items of threads are lost", patience)
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:

@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.from_thread
@@ -37,6 +37,7 @@ __all__ = [
     "threadsafe",
 ]
 
+T = TypeVar("T")
 Function = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -67,15 +68,15 @@ class Task(Protocol):
         """Cancel the cleanup as well."""
 
     @property
-    def can_step(self) -> bool:
-        """Whether `step` works here."""
+    def can_begin(self) -> bool:
+        """Whether `begin` works here."""
         ...
 
-    def step(self, stepped: Coroutine[Any, Any, Any]) -> Any:
+    def begin(self, begun: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
         """Take the first step of a coroutine in place of this task, which waits meanwhile.
 
         Call it from the loop, in no other task. The code sees this task and its context. Gives
-        what the coroutine waits for, for `rest_of` in the task itself; `StopIteration` at its end.
+        what is left of it, for the task itself to await; None if it is done.
         """
 
 

@@ -111,16 +111,20 @@ class Task:
     kill = cancel
 
     @property
-    def can_step(self) -> bool:
+    def can_begin(self) -> bool:
         return self._context is not None
 
-    def step(self, stepped: Coroutine[Any, Any, Any]) -> Any:
+    def begin(self, begun: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
         assert self._context is not None
         _enter(self._loop, self._task)
         try:
-            return self._context.run(stepped.send, None)
+            trap = self._context.run(begun.send, None)
+        except StopIteration:
+            return None
         finally:
             _leave(self._loop, self._task)
+        rest: Awaitable[T] = rest_of(begun, trap)
+        return rest
 
     def _start(self) -> None:
         self._loop = running = asyncio.get_running_loop()

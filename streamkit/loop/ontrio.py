@@ -117,7 +117,7 @@ class Task:
 
     __slots__ = ("_is_due", "_scope", "_shield", "_waits")
     # trio knows one way only to run a task.
-    can_step = False
+    can_begin = False
 
     def __init__(self, function: Function, cleanup: Function | None) -> None:
         self._scope = trio.CancelScope()
@@ -135,8 +135,8 @@ class Task:
     def kill(self) -> None:
         self._shield.cancel()
 
-    def step(self, stepped: Coroutine[Any, Any, Any]) -> Any:
-        raise NotImplementedError  # pragma: no cover - `can_step` is false
+    def begin(self, begun: Coroutine[Any, Any, Any]) -> Any:
+        raise NotImplementedError  # pragma: no cover - `can_begin` is false
 
     async def _run(self, function: Function, cleanup: Function | None) -> None:
         tasks = _tasks_of_run()

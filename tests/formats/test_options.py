@@ -45,6 +45,12 @@ async def get(response: Any) -> FetchedResponse:
         ({}, "text/csv; charset=utf-8", "utf-8"),
         ({"charset": "cp1252"}, "text/csv; charset=cp1252", "cp1252"),
         ({"charset": "utf-16"}, "text/csv; charset=utf-16", "utf-16"),
+        ({"charset": "utf-8-sig"}, "text/csv; charset=utf-8", "utf-8-sig"),
+        (
+            {"media_type": "text/csv; charset=utf-8", "charset": "utf-8-sig"},
+            "text/csv; charset=utf-8",
+            "utf-8-sig",
+        ),
         ({"charset": "shift_jis"}, "text/csv; charset=shift_jis", "shift_jis"),
         (
             {"media_type": "text/csv; charset=cp1252; header=present"},

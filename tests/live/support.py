@@ -87,6 +87,23 @@ class Content:
         await anyio.lowlevel.checkpoint()
 
 
+async def followed_run(h: Harness) -> tuple[Content, Any, Any]:
+    """The content of a run, the run, and its first reader."""
+    content = Content()
+    run = await h.live.start(content)
+    follow = run.follow()
+    await follow.open()
+    return content, run, follow
+
+
+async def followed_channel(h: Harness, **options: Any) -> tuple[Any, Any]:
+    """A channel, and its first reader."""
+    channel = h.live.channel("c", **options)
+    follow = channel.follow()
+    await follow.open()
+    return channel, follow
+
+
 def events(body: bytes) -> list[dict[str, str]]:
     """The blocks of an event stream, as far as they are whole, without comments."""
     found = []

@@ -9,7 +9,7 @@ import pytest
 
 from streamkit.live import Log, SlowReader, StreamGap
 from streamkit.testing import stream
-from tests.live.support import data, rest_of, running, until
+from tests.live.support import data, followed_channel, rest_of, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -48,9 +48,7 @@ async def test_a_cursor_that_fell_out_of_the_history_is_a_gap(log: Log) -> None:
 @pytest.mark.parametrize("on_slow", ["cut", "gap", "latest"])
 async def test_a_reader_that_fell_out_of_the_history(log: Log, on_slow: Any) -> None:
     async with running(log) as h:
-        channel = h.live.channel("c", history=4, on_slow=on_slow)
-        follow = channel.follow()
-        await follow.open()
+        channel, follow = await followed_channel(h, history=4, on_slow=on_slow)
         await channel.publish("first")
         assert await anext(follow) == "first"
         for n in range(2999):
@@ -84,9 +82,7 @@ async def test_now_gives_only_what_comes_next(log: Log) -> None:
 
 async def test_a_burst_larger_than_the_history_reaches_a_reader_that_waits(log: Log) -> None:
     async with running(log) as h:
-        channel = h.live.channel("c", history=1)
-        follow = channel.follow()
-        await follow.open()
+        channel, follow = await followed_channel(h, history=1)
         got: list[Any] = []
 
         async def read() -> None:
@@ -140,9 +136,7 @@ async def test_closing_a_channel_ends_its_readers_cleanly_and_publishing_opens_i
 
 async def test_threads_publish_in_order(log: Log) -> None:
     async with running(log) as h:
-        channel = h.live.channel("c", history=5000)
-        follow = channel.follow()
-        await follow.open()
+        channel, follow = await followed_channel(h, history=5000)
 
         def publish() -> None:
             for n in range(3000):

@@ -20,9 +20,19 @@ from streamkit.live import (
     StreamGap,
     UnknownStream,
 )
-from tests.live.support import Content, aiter_of, running, until
+from tests.live.support import Content, aiter_of, followed_channel, followed_run, running, until
 
 pytestmark = pytest.mark.anyio
+
+
+def at_fault(method: str) -> Any:
+    """A method of a log in memory that a fault comes before."""
+
+    async def call(log: Faulty, *args: Any, **options: Any) -> Any:
+        await log._fault(method)
+        return await getattr(MemoryLog, method)(log, *args, **options)
+
+    return call
 
 
 class Faulty(MemoryLog):
@@ -39,26 +49,13 @@ class Faulty(MemoryLog):
         if method in self.faults:
             raise self.faults[method]
 
-    async def info(self, *args: Any, **options: Any) -> Any:
-        await self._fault("info")
-        return await super().info(*args, **options)
-
-    async def read(self, *args: Any, **options: Any) -> Any:
-        await self._fault("read")
-        return await super().read(*args, **options)
+    info, read = at_fault("info"), at_fault("read")
+    publish, subscribe = at_fault("publish"), at_fault("subscribe")
 
     async def end(self, *args: Any, **options: Any) -> Any:
         ended = await super().end(*args, **options)
         await self._fault("end")
         return ended
-
-    async def publish(self, *args: Any, **options: Any) -> Any:
-        await self._fault("publish")
-        return await super().publish(*args, **options)
-
-    async def subscribe(self, *args: Any, **options: Any) -> Any:
-        await self._fault("subscribe")
-        return await super().subscribe(*args, **options)
 
 
 AWAY = LogUnavailable("away")
@@ -136,10 +133,7 @@ async def test_those_who_wait_for_a_failing_subscription_fail_with_it() -> None:
 async def test_an_end_whose_reply_is_lost_is_one_end(caplog: pytest.LogCaptureFixture) -> None:
     log = Faulty()
     async with running(log) as h:
-        content = Content()
-        run = await h.live.start(content)
-        follow = run.follow()
-        await follow.open()
+        content, run, follow = await followed_run(h)
         content.put(1)
         log.faults["end"] = AWAY
         content.end()
@@ -220,9 +214,7 @@ async def test_a_live_runs_once_at_a_time() -> None:
 
 async def test_readers_of_a_channel_are_cut_when_the_app_stops(log: Log) -> None:
     async with running(log) as h:
-        channel = h.live.channel("c")
-        follow = channel.follow()
-        await follow.open()
+        _, follow = await followed_channel(h)
     with pytest.raises(LogUnavailable, match="has shut down"):
         await anext(follow)
 
@@ -316,10 +308,7 @@ async def test_a_run_whose_oldest_items_made_room_is_a_gap_for_its_slow_readers(
 @pytest.mark.parametrize("state", ["done", "failed"])
 async def test_iterating_where_all_was_received_tells_the_end(log: Log, state: str) -> None:
     async with running(log) as h:
-        content = Content()
-        run = await h.live.start(content)
-        follow = run.follow()
-        await follow.open()
+        content, run, follow = await followed_run(h)
         content.put(1)
         assert await anext(follow) == 1
         if state == "failed":
@@ -351,9 +340,7 @@ async def test_waiting_for_an_unknown_run_says_so(make_log: Callable[[], Log]) -
 
 async def test_a_reader_of_a_stream_that_was_closed_and_went_on(log: Log) -> None:
     async with running(log) as h:
-        channel = h.live.channel("c", history=10)
-        follow = channel.follow()
-        await follow.open()
+        channel, follow = await followed_channel(h, history=10)
         await channel.publish(1)
         await channel.close()
         last = await channel.publish(2)
@@ -451,3 +438,18 @@ async def test_waiting_for_a_run_elsewhere_ends_with_the_app(log: Log) -> None:
         group.start_soon(wait, await h.live.start([], id="run"))
         await until(lambda: h.live._core.find("run", False))
     assert told == ["the app has shut down"]
+
+
+async def test_a_log_that_takes_nothing_does_not_hold_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("streamkit.live.live.LEAST_PATIENCE", 0.05)
+    log = Faulty()
+    log.hangs["publish"] = anyio.Event()
+    with anyio.fail_after(10):
+        async with Live(log, grace=0) as live:
+            channel = live.channel("c")
+            await anyio.to_thread.run_sync(channel.publish_from_thread, 1)
+    assert "items of threads are lost" in caplog.text
+    log.hangs["publish"].set()
+    await anyio.lowlevel.checkpoint()

@@ -23,7 +23,7 @@ from streamkit.live import (
 )
 from streamkit.testing import stream
 from tests.live.conftest import RedisServer
-from tests.live.support import Content, data, rest_of, running, until
+from tests.live.support import Content, data, followed_run, rest_of, running, until
 
 redis = pytest.importorskip("redis")
 pytestmark = pytest.mark.anyio
@@ -157,11 +157,8 @@ async def test_readers_of_a_run_that_redis_lost_are_told(place: Place) -> None:
 
 
 async def test_a_run_that_redis_lost_ends_for_its_own_readers(place: Place) -> None:
-    content = Content()
     async with running(place.log()) as h:
-        run = await h.live.start(content)
-        follow = run.follow()
-        await follow.open()
+        content, run, follow = await followed_run(h)
         content.put(1)
         assert await anext(follow) == 1
         place.client.flushdb()

@@ -16,7 +16,16 @@ from starlette.exceptions import HTTPException
 
 from streamkit.live import Live, Log, LogUnavailable, MemoryLog
 from streamkit.testing import fetch, stream
-from tests.live.support import Content, aiter_of, data, ids, rest_of, running, until
+from tests.live.support import (
+    Content,
+    aiter_of,
+    data,
+    followed_channel,
+    ids,
+    rest_of,
+    running,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -315,9 +324,7 @@ async def test_the_oldest_finished_runs_make_room() -> None:
 async def test_a_million_items_cost_no_memory_but_the_history() -> None:
     log = MemoryLog()
     async with running(log) as h:
-        channel = h.live.channel("c", history=1000)
-        follow = channel.follow()
-        await follow.open()
+        channel, follow = await followed_channel(h, history=1000)
         for n in range(20_000):
             await channel.publish(n)
         kept = log._streams[True, "c"]

@@ -25,7 +25,7 @@ from streamkit import (
     StreamOutcome,
 )
 from streamkit.testing import fetch, stream
-from tests.test_errors_and_limits import MIDDLEWARE
+from tests.failing import MIDDLEWARE
 
 pytestmark = pytest.mark.anyio
 

@@ -14,12 +14,6 @@ from streamkit.demo.record import KEPT
 from streamkit.testing import fetch, stream
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """What uvicorn runs on, which serves the demo."""
-    return "asyncio"
-
-
 async def told_of(play: str) -> list[Any]:
     """What the record tells of the streams that bear a name."""
     text = ""
