@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from .server import Server
+
 PATIENCE = 20_000  # milliseconds
 ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
@@ -31,6 +33,38 @@ def chromium() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+class Tabs:
+    """Opens the gallery in tabs of their own, and collects what the console says."""
+
+    def __init__(self, browser: Any, server: Server) -> None:
+        self._browser = browser
+        self.url = f"http://127.0.0.1:{server.port}/"
+        self.problems: list[str] = []
+        self._contexts: list[Any] = []
+
+    def open(self, **options: Any) -> Any:
+        context = self._browser.new_context(**{"reduced_motion": "reduce", **options})
+        context.set_default_timeout(PATIENCE)
+        self._contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda note: self._note(note.type, note.text))
+        tab.on("pageerror", lambda error: self._note("error", str(error)))
+        tab.goto(self.url, wait_until="load")
+        return tab
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.problems.append(text)
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+    def expect_only(self, *parts: str) -> None:
+        """Fail if the console said something in which none of the parts is."""
+        assert [text for text in self.problems if not any(map(text.__contains__, parts))] == []
 
 
 class Card:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamkit.demo import items, lasting, live, race, seekable
-from streamkit.demo.melody import MELODY
+from streamkit.demo.melody import piano_roll
 
 __all__ = ["CARDS", "Button", "Card"]
 
@@ -47,7 +47,6 @@ class Card:
     show: str
     buttons: tuple[Button, ...] = (PLAY, LEAVE)
     auto: bool = False
-    query: str = ""
     path: str = ""
     also: tuple[Any, ...] = ()
 
@@ -67,20 +66,6 @@ def meter(label: str, name: str) -> str:
     return (
         f'<p class="meter"><span class="label">{label}</span> <output class="{name}">0</output>'
         f'<span class="bar" aria-hidden="true"><i class="{name}-bar"></i></span></p>'
-    )
-
-
-def piano_roll() -> str:
-    low, high = min(MELODY), max(MELODY)
-    notes = "".join(
-        f'<rect x="{at}" y="{(high - note) / 2}" width=".85" height="1"/>'
-        for at, note in enumerate(MELODY)
-    )
-    size = f"0 -1 {len(MELODY)} {(high - low) / 2 + 3}"
-    return (
-        f'<svg class="roll" viewBox="{size}" preserveAspectRatio="none" role="img"'
-        f' aria-label="The notes of the melody">{notes}'
-        f'<line x1="0" x2="0" y1="-1" y2="{(high - low) / 2 + 2}"/></svg>'
     )
 
 
@@ -269,5 +254,30 @@ CARDS = [
         ),
         path="objects/brook.txt",
         also=(seekable.StoredObject,),
+    ),
+    Card(
+        items.compressed,
+        "compression",
+        "Fewer bytes, and no later",
+        "500 rows at once, then one at a time. The browser says which codings it knows. A row that "
+        "comes alone is flushed, and is here as soon as it is made.",
+        "Compressed",
+        table("The latest rows", "number", "time", "celsius")
+        + meter("rows, as the page reads them", "plain")
+        + meter("bytes that the server sent", "coded")
+        + '<p class="ratio"><output>?</output> <span>is the Content-Encoding</span></p>',
+        also=(items.CompressedRows,),
+    ),
+    Card(
+        live.limited,
+        "limits",
+        "A rate, and a number of places",
+        "20 kB a second, 2 kB ahead of the client, and one stream for each. Who asks once more, "
+        "here or in another tab, gets a 503 that says when to come back.",
+        "Limited",
+        meter("a second, of 20 kB", "rate")
+        + '<ol class="requests" aria-label="Answers to the requests"></ol>',
+        (PLAY, Button("Ask once more", "more"), LEAVE),
+        also=(live.LimitedLines,),
     ),
 ]

@@ -16,6 +16,7 @@ from streamkit import (
     OctetStreamStreamingResponse,
     PlainTextStreamingResponse,
     PNGStreamingResponse,
+    StreamLimit,
     WAVStreamingResponse,
     WritableFile,
     ZIPStreamingResponse,
@@ -76,6 +77,19 @@ def melody() -> WAVStreamingResponse:
     """A prelude by Bach, each note calculated when its turn comes."""
     size, chunks = encode_wav(play_notes(MELODY), len(MELODY))
     return WAVStreamingResponse(chunks, headers={"content-length": str(size)})
+
+
+class LimitedLines(PlainTextStreamingResponse):
+    max_rate = 20_000
+    max_buffer = 2_000
+    limit = StreamLimit(per_client=1)
+
+
+@router.get("/limited", response_class=LimitedLines)
+def limited() -> Iterator[str]:
+    """Lines that are made at once, and leave at a rate: one stream for a client at a time."""
+    for number in range(1, 20_001):
+        yield f"line {number:6} of 20,000\n"
 
 
 @router.get("/lines", response_class=PlainTextStreamingResponse)

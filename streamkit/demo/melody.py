@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
-__all__ = ["MELODY", "NOTE_SECONDS", "encode_wav", "play_notes"]
+__all__ = ["MELODY", "NOTE_SECONDS", "encode_wav", "piano_roll", "play_notes"]
 
 RATE = 22050
 NOTE_SECONDS = 0.16
@@ -60,3 +60,18 @@ def encode_wav(samples: Iterable[bytes], notes: int) -> tuple[int, Iterator[byte
         yield from samples
 
     return 44 + size, chunks()
+
+
+def piano_roll() -> str:
+    """The notes as a drawing (SVG), with a line that moves over them."""
+    low, high = min(MELODY), max(MELODY)
+    notes = "".join(
+        f'<rect x="{at}" y="{(high - note) / 2}" width=".85" height="1"/>'
+        for at, note in enumerate(MELODY)
+    )
+    size = f"0 -1 {len(MELODY)} {(high - low) / 2 + 3}"
+    return (
+        f'<svg class="roll" viewBox="{size}" preserveAspectRatio="none" role="img"'
+        f' aria-label="The notes of the melody">{notes}'
+        f'<line x1="0" x2="0" y1="-1" y2="{(high - low) / 2 + 2}"/></svg>'
+    )

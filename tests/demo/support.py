@@ -16,6 +16,7 @@ SHOWN += [
     "/readings.csv",
 ]
 SHOWN += ["/export.zip", "/gibibyte.bin", "/objects/brook.txt"]
+SHOWN += ["/compressed.jsonl", "/limited"]
 OTHERS = ["/lines", "/megabytes.bin", "/archive.zip", "/answer", "/report.pdf", "/open-files"]
 PATHS = [*SHOWN, *OTHERS]
 

@@ -1,6 +1,5 @@
 // A card: one stream at a time, what it shows, and what both ends say of it.
 
-import { enter, leave } from "./pool.js";
 import { describe, unwatch, watch } from "./record.js";
 import { bytes, count, seconds } from "./units.js";
 import { Wire } from "./wire.js";
@@ -8,6 +7,27 @@ import { Wire } from "./wire.js";
 const BADGES = { idle: "idle", live: "live", stalled: "stalled", complete: "complete" };
 let plays = 0;
 const page = Math.random().toString(36).slice(2, 10);
+
+// HTTP/1.1 gives a page six connections to a server. The record takes one and another is left for
+// seeking and for the page itself, so that four streams may be open. A fifth parks the oldest, and
+// a stream that nobody can see is closed.
+const MOST = 4;
+const open = [];
+
+function enter(card) {
+  leave(card);
+  open.push(card);
+  while (open.length > MOST) open[0].park();
+}
+
+function leave(card) {
+  const at = open.indexOf(card);
+  if (at >= 0) open.splice(at, 1);
+}
+
+export function parkAll() {
+  for (const card of [...open]) card.park();
+}
 
 export class Card {
   constructor(element) {
@@ -22,6 +42,12 @@ export class Card {
 
   find(selector) {
     return this.element.querySelector(selector);
+  }
+
+  // What a meter says, and how much of its bar is full.
+  meter(name, text, full) {
+    this.find(`output.${name}`).textContent = text;
+    this.find(`.${name}-bar`).style.setProperty("--full", Math.min(full, 1));
   }
 
   press({ dataset, ariaDisabled }) {
@@ -174,9 +200,10 @@ export class Card {
     if (!this.status && stream.status) this.showHeaders(stream.status, stream.headers);
     this.told(stream, files);
     this.wire.ask();
-    if (stream.ended)
-      this.find(".server").textContent =
-        `on_close on the server: ${describe(stream)}. Content closed, ${count(files, "file")} open.`;
+    if (!stream.ended) return;
+    const teller = stream.ended.reason === "refused" ? "The server" : "on_close on the server";
+    this.find(".server").textContent =
+      `${teller}: ${describe(stream)}. Content closed, ${count(files, "file")} open.`;
   }
 
   #say(state) {

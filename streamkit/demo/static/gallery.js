@@ -1,7 +1,7 @@
 // The page: cards come to life, play when they are seen, and stop when they are not.
 
+import { parkAll } from "./card.js";
 import * as natives from "./natives.js";
-import { parkAll } from "./pool.js";
 import * as readers from "./readers.js";
 import { connect, disconnect, listen } from "./record.js";
 import { Tape } from "./tape.js";

@@ -24,7 +24,10 @@ class Native extends Card {
 export class Picture extends Native {
   open() {
     const name = this.name;
-    this.image = this.find("img");
+    // A picture that is whole stays until the next one is: only a fresh <img> shows it grow.
+    const shown = this.find("img");
+    this.image = Object.assign(new Image(320, 200), { alt: shown.alt });
+    shown.replaceWith(this.image);
     this.image.onload = () => {
       if (this.live && this.name === name) this.end("complete", "The browser shows a whole picture.");
     };
@@ -34,7 +37,7 @@ export class Picture extends Native {
     this.image.src = this.url;
   }
 
-  // Another source ends the stream; the last picture stays.
+  // Another source ends the stream; the last picture that was whole stays.
   stop() {
     super.stop();
     if (!this.image) return;

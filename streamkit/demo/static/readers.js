@@ -55,9 +55,7 @@ export class Text extends Card {
   }
 
   told(_, files) {
-    const output = this.find("output.files");
-    if (output) output.textContent = files;
-    this.find(".files-bar")?.style.setProperty("--full", Math.min(files, 1));
+    if (this.find(".meter")) this.meter("files", files, files);
   }
 }
 
@@ -94,8 +92,7 @@ export class Sheet extends Table {
     this.counted += lines.length;
     const latest = lines.slice(-6).map((line) => line.trim().split(","));
     this.show(latest.map(([number, time, celsius]) => [number, time.slice(11, 22), celsius]));
-    this.find("output.count").textContent = this.counted.toLocaleString("en");
-    this.find(".count-bar").style.setProperty("--full", this.counted / 10000);
+    this.meter("count", this.counted.toLocaleString("en"), this.counted / 10000);
   }
 }
 
@@ -130,8 +127,7 @@ export class Archive extends Card {
 
   #count() {
     const members = this.list.children.length;
-    this.find("output.count").textContent = members;
-    this.find(".count-bar").style.setProperty("--full", members / 14);
+    this.meter("count", members, members / 14);
   }
 }
 
@@ -145,17 +141,13 @@ export class Firehose extends Card {
   }
 
   told({ made, sent }) {
-    this.find("output.got").textContent = bytes(this.received);
     const ahead = Math.max(0, made - sent);
-    this.find("output.made").textContent = bytes(made);
-    this.find("output.sent").textContent = bytes(sent);
-    this.find("output.ahead").textContent = `${Math.round(ahead / 1024)} KiB`;
     this.element.dataset.ahead = ahead;
     this.element.dataset.made = made;
     const most = Math.max(made, 1);
     for (const [name, size] of [["made", made], ["sent", sent], ["got", this.received]])
-      this.find(`.${name}-bar`).style.setProperty("--full", size / most);
-    this.find(".ahead-bar").style.setProperty("--full", Math.min(1, ahead / 65536));
+      this.meter(name, bytes(size), size / most);
+    this.meter("ahead", `${Math.round(ahead / 1024)} KiB`, ahead / 65536);
   }
 }
 
@@ -269,8 +261,7 @@ export class Race extends Card {
   }
 
   #show(side, lines, rate) {
-    this.find(`output.${side}`).textContent = `${Math.round(rate).toLocaleString("en")} lines/s`;
-    this.find(`.${side}-bar`).style.setProperty("--full", lines / 20000);
+    this.meter(side, `${Math.round(rate).toLocaleString("en")} lines/s`, lines / 20000);
   }
 }
 
@@ -353,5 +344,67 @@ export class Counter extends Card {
 
   another() {
     open(`${location.pathname}#${this.element.getAttribute("aria-labelledby")}`);
+  }
+}
+
+// The page reads plain bytes; the record knows how many the server sent.
+export class Compressed extends Rows {
+  reset() {
+    super.reset();
+    this.told();
+  }
+
+  answer(response) {
+    super.answer(response);
+    this.find(".ratio output").textContent = response.headers.get("content-encoding") ?? "none";
+  }
+
+  take(chunk) {
+    super.take(chunk);
+    this.told();
+  }
+
+  told() {
+    this.meter("plain", bytes(this.received), this.received);
+    this.meter("coded", bytes(this.sent), this.sent / Math.max(this.received, 1));
+  }
+}
+
+export class Limited extends Card {
+  // A stream that is open keeps its place.
+  play() {
+    if (this.live) this.more();
+    else super.play();
+  }
+
+  reset() {
+    this.find(".requests").replaceChildren();
+    this.take();
+  }
+
+  answer(response) {
+    super.answer(response);
+    this.#note(response);
+  }
+
+  take() {
+    const flows = this.status === 200;
+    const rate = flows ? (this.received * 1000) / Math.max(this.wire.elapsed, 1000) : 0;
+    this.meter("rate", bytes(rate), rate / 20000);
+  }
+
+  // A request beside the stream that is open. Without one, it is that stream.
+  async more() {
+    if (!this.live) return this.play();
+    const response = await fetch(this.path, { cache: "no-store" });
+    response.body.cancel();
+    this.#note(response);
+  }
+
+  #note({ status, statusText, headers }) {
+    const item = document.createElement("li");
+    const later = headers.get("retry-after");
+    item.textContent = `${status} ${statusText}${later ? `, Retry-After: ${later}` : ""}`;
+    this.find(".requests").append(item);
   }
 }
