@@ -145,7 +145,7 @@ class Sender:
         if error is not None and not writer.complete:
             raise error
         self._is_plain = self.compressed is None and not (
-            writer.head_only or self.stopped or self.shuts_down
+            writer.head_only or writer.rates or self.stopped or self.shuts_down
         )
 
     async def _write_frame(self, frame: bytes, *, last: bool = False) -> None:

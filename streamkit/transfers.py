@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Scope, Send
 
-from streamkit.asgi.pace import paced
+from streamkit.asgi.pace import Rates
 from streamkit.asgi.writer import Writer
 from streamkit.body.base import Body, Coding, coding_of
 from streamkit.body.compressed import CompressedBody, compressed
@@ -102,14 +102,11 @@ def _limits(response: Sendable) -> Limits:
 
 def _set_rates(response: Sendable, transfer: Transfer) -> None:
     if response.min_rate is not None or response.max_rate is not None:
-        transfer.writer.wrap(
-            lambda send: paced(
-                send,
-                response.min_rate,
-                response.min_rate_grace,
-                response.max_rate,
-                lambda error: transfer.end("timeout", error),
-            )
+        transfer.writer.rates = Rates(
+            response.min_rate,
+            response.min_rate_grace,
+            response.max_rate,
+            lambda error: transfer.end("timeout", error),
         )
 
 

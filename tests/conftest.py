@@ -59,7 +59,7 @@ def sample_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def blocking_calls_raise() -> Iterator[None]:
     """Catches what blocks asyncio's loop, in the tests of one file."""
     # Without the package the tests run unwatched: it changes C types, which not all Pythons permit.

@@ -2,58 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import anyio
-from starlette.types import Message, Send
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from streamkit import loop
 from streamkit.errors import ClientTooSlow
 from streamkit.rates import MinRate, Pacer
 
-__all__ = ["paced"]
+__all__ = ["Rates"]
 
 
-def paced(
-    send: Send,
-    min_rate: float | None,
-    grace: float,
-    max_rate: float | None,
-    too_slow: Callable[[ClientTooSlow], None],
-) -> Send:
-    """A `send` that passes bodies on in pieces.
+class Rates:
+    """In which pieces a body is sent, when each may begin, and how long it may take.
 
     `too_slow` is called while a send waits for a client that is below `min_rate`: it ends the
     response. Nothing shows how much of a piece has left before its send returns.
     """
-    floor = None if min_rate is None else MinRate(min_rate, grace)
-    pacer = None if max_rate is None else Pacer(max_rate)
-    clock = loop.clock()
-    size = min(each.piece for each in (floor, pacer) if each is not None)
 
-    async def send_piece(message: Message, count: int) -> None:
-        if pacer is not None and (delay := pacer.delay(clock(), count)):
-            await anyio.sleep(delay)
-        if floor is None or min_rate is None:
-            await send(message)
+    def __init__(
+        self,
+        min_rate: float | None,
+        grace: float,
+        max_rate: float | None,
+        too_slow: Callable[[ClientTooSlow], None],
+    ) -> None:
+        self._min_rate = min_rate
+        self._floor = None if min_rate is None else MinRate(min_rate, grace)
+        self._pacer = None if max_rate is None else Pacer(max_rate)
+        self._too_slow = too_slow
+        self._clock = loop.clock()
+        limits = (self._floor, self._pacer)
+        # Bytes that one send may have at most.
+        self.piece: int = min(each.piece for each in limits if each is not None)
+
+    def delay(self, count: int) -> float:
+        """Seconds to wait before so many bytes are sent."""
+        return 0.0 if self._pacer is None else self._pacer.delay(self._clock(), count)
+
+    @contextmanager
+    def watched(self, count: int) -> Iterator[None]:
+        """Around the send of so many bytes; raises `ClientTooSlow` if it took too long."""
+        floor, too_slow = self._floor, self._too_slow
+        if floor is None or self._min_rate is None:
+            yield
             return
-        error = ClientTooSlow(min_rate)
-        timer = loop.call_at(floor.begin(clock(), count), lambda: too_slow(error))
+        error = ClientTooSlow(self._min_rate)
+        timer = loop.call_at(floor.begin(self._clock(), count), lambda: too_slow(error))
         try:
-            await send(message)
+            yield
         finally:
             timer.cancel()
-        if not floor.end(clock()):
+        if not floor.end(self._clock()):
             raise error
-
-    async def send_in_pieces(message: Message) -> None:
-        body = message.get("body", b"")
-        if not body:
-            await send(message)
-            return
-        for start in range(0, len(body), size):
-            piece = body[start : start + size]
-            more = message.get("more_body", False) or start + size < len(body)
-            await send_piece({**message, "body": piece, "more_body": more}, len(piece))
-
-    return send_in_pieces

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import Any
 
+import anyio
 from starlette.types import Message, Scope, Send
 
 from streamkit import loop
+from streamkit.asgi.pace import Rates
 from streamkit.errors import ClientTooSlow
 
 __all__ = ["ClientLeft", "State", "Writer"]
@@ -53,7 +55,10 @@ class Writer:
         # Takes the first step of a `send`: the rest to wait for, or None if there is none. A body
         # protects it from its content's cancellations.
         self.shield: Callable[[Any], Any] | None = None
-        # On the loop's clock: when the send that is under way began, and when the last came back.
+        # Set to send the body in pieces, at its rates.
+        self.rates: Rates | None = None
+        # On the loop's clock: when the send that is under way began, or is to begin, and when the
+        # last came back.
         self.clock: Callable[[], float] = loop.clock()
         self.sending_since: float | None = None
         self.last_sent: float | None = None
@@ -67,10 +72,6 @@ class Writer:
     def complete(self) -> bool:
         """Whether every byte is out, with the end that belongs to it."""
         return self.state is State.ENDED
-
-    def wrap(self, wrapper: Callable[[Send], Send]) -> None:
-        """Put something around `send`."""
-        self._send = wrapper(self._send)
 
     async def start(self) -> None:
         """Send status and headers."""
@@ -97,7 +98,6 @@ class Writer:
             await self.start()
         if self.head_only:
             if self.state is State.STARTED:
-                self.state = State.ENDING
                 await self.send_body(b"", more=False)
                 self.state = State.ENDED
             return
@@ -107,7 +107,6 @@ class Writer:
         for body in bodies[:-1] if final else bodies:
             await self.send_body(body)
         if last:
-            self.state = State.ENDING
             await self.send_body(final, more=False)
             self.state = State.ENDED
 
@@ -125,7 +124,29 @@ class Writer:
 
     def send_body(self, body: bytes, *, more: bool = True) -> Awaitable[None]:
         """Send bytes of the body as they are."""
+        if self.rates is not None and body:
+            return self._send_in_pieces(body, more, self.rates)
+        if not more:
+            self.state = State.ENDING
         return self.send({"type": self._body_type, "body": body, "more_body": more}, len(body))
+
+    async def _send_in_pieces(self, body: bytes, more: bool, rates: Rates) -> None:
+        for start in range(0, len(body), rates.piece):
+            piece = body[start : start + rates.piece]
+            if delay := rates.delay(len(piece)):
+                # No client is late for what is not offered to it yet.
+                self.sending_since = self.clock() + delay
+                sleeping: Any = anyio.sleep(delay)
+                if self.shield is None or (sleeping := self.shield(sleeping)) is not None:
+                    await sleeping
+                self.sending_since = None
+            goes_on = more or start + len(piece) < len(body)
+            if not goes_on:
+                self.state = State.ENDING
+            with rates.watched(len(piece)):
+                await self.send(
+                    {"type": self._body_type, "body": piece, "more_body": goes_on}, len(piece)
+                )
 
     def begin_body(
         self, body: bytes, begin: Callable[[Any], Awaitable[Any] | None]

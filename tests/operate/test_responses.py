@@ -103,6 +103,49 @@ async def test_a_rate_sends_all_of_it_in_pieces() -> None:
     assert max(map(len, chunks)) <= 2000
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("option", ["send_timeout", "item_timeout"])
+async def test_what_a_rate_holds_back_is_no_fault_of_client_or_content(
+    option: str, kind: str
+) -> None:
+    """A batch may take longer than a limit for one send, or for one item."""
+
+    async def asynchronous() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"x" * 1000
+
+    content = asynchronous() if kind == "async" else iter([b"x" * 1000] * 10)
+    response: Any = StreamingResponse(content, max_rate=20_000, **{option: 0.2})
+    fetched = await fetch(response)
+    assert (fetched.complete, fetched.body) == (True, b"x" * 10_000)
+
+
+async def test_a_client_that_leaves_is_counted_what_has_left() -> None:
+    outcomes: list[StreamOutcome] = []
+    had = 0
+    async with stream(
+        StreamingResponse(iter([b"x" * 60_000]), max_rate=30_000, on_close=outcomes.append)
+    ) as client:
+        async for chunk in client:
+            had += len(chunk)
+            if had >= 9000:
+                break
+    assert had <= outcomes[0].bytes_sent <= had + 6000
+
+
+async def test_a_scope_around_a_yield_ends_where_a_rate_holds_its_item_back() -> None:
+    async def content() -> AsyncIterator[bytes]:
+        yield b"first"
+        with anyio.move_on_after(0.05) as scope:
+            yield b"x" * 10_000
+            await anyio.sleep_forever()
+        yield b"cancelled" if scope.cancelled_caught else b"not cancelled"
+
+    fetched = await fetch(StreamingResponse(content(), max_rate=40_000))
+    assert fetched.complete
+    assert fetched.body == b"first" + b"x" * 10_000 + b"cancelled"
+
+
 @pytest.mark.parametrize(
     ("option", "value", "error"),
     [
