@@ -33,8 +33,12 @@ OF_TESTS = {
     ("tests/closing/contents.py", "<setcomp>"): "the same, before Python 3.12",
     ("tests/body/test_stepped.py", "on_a_future_of_threads"): "the content joins a thread",
     ("tests/archives/test_sizes.py", "send"): "a `send` writes to a file",
-    ("tests/archives/test_ranges.py", "members"): "a folder is listed here, and not on a thread",
-    ("tests/test_content.py", "send"): "a `send` holds the loop",
+    ("tests/archives/test_ranges.py", "known"): "a folder is listed here, and not on a thread",
+    ("tests/test_content.py", "block"): "a `send` holds the loop",
+    ("tests/test_failing_threads.py", "trace"): "a tracer holds a thread where it fails",
+    ("tests/test_own_cancellation.py", "at_a_bare_yield"): "the content holds the loop",
+    ("docs/examples/tail_log.py", "tail"): "the end of a log is in the page cache",
+    ("docs/how-to/tail-a-log.md", "tail"): "the same",
     ("coverage/inorout.py", "should_trace"): "coverage looks at each file that it meets",
 }
 # Calls that blockbuster does not know of.

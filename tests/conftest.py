@@ -61,7 +61,7 @@ def sample_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def blocking_calls_raise() -> Iterator[None]:
-    """Catches what blocks asyncio's loop, in the tests of one file."""
+    """Catches what blocks asyncio's loop, in the tests of each file."""
     # Without the package the tests run unwatched: it changes C types, which not all Pythons permit.
     with raise_for_blocking_calls() if find_spec("blockbuster") else nullcontext():
         yield

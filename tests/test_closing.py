@@ -18,7 +18,7 @@ from streamkit.testing import fetch, stream
 from tests.closing.contents import IN_A_TASK, IN_THREADS, ITEM, KINDS, UNSCRIPTED, Ledger
 from tests.closing.ways import WAYS, Run
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blocking_calls_raise")]
+pytestmark = pytest.mark.anyio
 
 VERSIONS = ("2.1", "2.3", "2.4")
 SCRIPTED_ONLY = {

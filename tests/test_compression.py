@@ -26,7 +26,7 @@ from streamkit import (
 )
 from streamkit.testing import StreamClient, fetch, stream
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blocking_calls_raise")]
+pytestmark = pytest.mark.anyio
 
 GZIP = {"accept-encoding": "gzip"}
 TEXT = b"a line of text that repeats\n" * 1000

@@ -17,8 +17,6 @@ from streamkit import (
 )
 from streamkit.testing import fetch
 
-pytestmark = pytest.mark.usefixtures("blocking_calls_raise")
-
 # What each class sends as Content-Type.
 TYPES = {
     "PNG": "image/png",

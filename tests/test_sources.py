@@ -30,8 +30,6 @@ from streamkit.pagecache import READ_SIZE
 from streamkit.sources import is_seekable
 from streamkit.testing import FetchedResponse, check_source, fetch
 
-pytestmark = pytest.mark.usefixtures("blocking_calls_raise")
-
 MODIFIED = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 # A few chunks of a file, and not a whole number of them.
 DATA = bytes(i * 7 % 251 for i in range(2 * READ_SIZE + 77))

@@ -25,7 +25,7 @@ from streamkit.testing import FetchedResponse, check_source, fetch, stream
 from tests.test_sources import DATA, FILES, MODIFIED, fetch_content
 
 SIZE = len(DATA)
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blocking_calls_raise")]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
