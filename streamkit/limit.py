@@ -22,8 +22,8 @@ class StreamLimit:
     """Limits how many responses are open at once; one object for all that share the limit.
 
     Pass it as `limit=`, to a class or to a response. A request that finds no place is answered with
-    503 and `Retry-After` before anything of its content runs; the content is closed. A place is
-    free again when the content is closed.
+    503 and `Retry-After` before anything of its content runs. The content is closed, and `on_close`
+    and observers are told "error". A place is free again when the response has ended.
 
     `total` counts all responses, `per_client` those with the same `key(request)`, each None for
     any number. `key` is the client's address by default. Behind a proxy that is the proxy's, unless

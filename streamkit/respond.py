@@ -11,11 +11,13 @@ from starlette.types import Receive, Scope, Send
 
 from streamkit import observing
 from streamkit.asgi.writer import Writer
-from streamkit.body.of import body_of
+from streamkit.limit import StreamLimit
 from streamkit.outcome import StreamOutcome
 from streamkit.sendable import Sendable
+from streamkit.serve import Transfer
 from streamkit.shutdown import forget, register
 from streamkit.transfers import transfer_of
+from streamkit.whole import WholeTransfer
 
 __all__ = ["respond"]
 
@@ -24,36 +26,34 @@ logger: logging.Logger = logging.getLogger("streamkit")
 
 async def respond(response: Sendable, scope: Scope, receive: Receive, send: Send) -> None:
     """Send the response, close its content, tell `on_close`, and run background tasks."""
-    if response.limit is None:
-        await _send(response, scope, receive, send)
-    else:
-        release = await _take_place(response, scope)
-        try:
-            await _send(response, scope, receive, send)
-        finally:
+    writer = Writer(scope, send, response.status_code, response.raw_headers)
+    transfer = transfer_of(response, scope, send, writer)
+    release = None if response.limit is None else _take_place(response.limit, scope, transfer)
+    try:
+        await _send(response, receive, transfer)
+    finally:
+        if release is not None:
             release()
     if response.background is not None:
         await response.background()
 
 
-async def _take_place(response: Sendable, scope: Scope) -> Callable[[], None]:
-    """A place of the response's limit; without one the content is closed, unused."""
-    assert response.limit is not None
+def _take_place(
+    limit: StreamLimit, scope: Scope, transfer: Transfer | WholeTransfer
+) -> Callable[[], None] | None:
+    """A place of the response's limit; without one the response ends before it begins."""
     try:
-        return response.limit.acquire(scope)
-    except BaseException:
-        with anyio.CancelScope(shield=True):
-            await body_of(response._opened).aclose()
-        raise
+        return limit.acquire(scope)
+    except BaseException as exc:
+        transfer.end("error", exc)
+        return None
 
 
-async def _send(response: Sendable, scope: Scope, receive: Receive, send: Send) -> None:
-    writer = Writer(scope, send, response.status_code, response.raw_headers)
-    transfer = transfer_of(response, scope, send, writer)
+async def _send(response: Sendable, receive: Receive, transfer: Transfer | WholeTransfer) -> None:
     observation = None
     if observing.observers:
         media_type = next((v for n, v in response.raw_headers if n == b"content-type"), b"")
-        observation = observing.observe_response(scope, media_type.decode() or None)
+        observation = observing.observe_response(transfer.scope, media_type.decode() or None)
     if observation is not None:
         transfer.observe(observation)
     register(transfer)
@@ -68,7 +68,7 @@ async def _send(response: Sendable, scope: Scope, receive: Receive, send: Send) 
             await _tell(response, outcome)
         if observation is not None:
             observation.ended(outcome)
-        if not writer.complete:
+        if not transfer.writer.complete:
             await transfer.ending.show()
     raised = cancellation or transfer.ending.raised()
     if raised is not None:

@@ -22,7 +22,7 @@ from streamkit.errors import GraceExceeded
 from streamkit.http.plan import Plan, plan
 from streamkit.http.ranges import Span
 from streamkit.observing import Observation, Progress
-from streamkit.outcome import StreamOutcome
+from streamkit.outcome import Reason, StreamOutcome
 from streamkit.sources import ByteSource, PathSource, SourceInfo
 
 if TYPE_CHECKING:
@@ -125,11 +125,16 @@ class WholeTransfer:
         """Tell an observer how it goes."""
         self._observation = observation
 
+    def end(self, reason: Reason, error: BaseException | None) -> None:
+        """End it before it begins."""
+        self.ending.decide(reason, error)
+
     async def run(self, receive: Receive) -> BaseException | None:
         """Send it all; returns the cancellation of this task, if any."""
         cancellation: BaseException | None = None
         try:
-            await self.writer.write(self._chunks, last=True)
+            if self.ending.reason is None:
+                await self.writer.write(self._chunks, last=True)
         except ClientLeft as exc:
             self.ending.decide("disconnect", exc.__cause__)
         except anyio.get_cancelled_exc_class() as exc:

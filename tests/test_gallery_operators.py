@@ -120,7 +120,9 @@ def test_one_more_request_is_refused_and_told_when_to_come_back(tabs: Tabs) -> N
     other = Card(tabs.open(), "limited")
     other.press("Play")
     other.wait(f"{answers} === arg", refused)
-    other.wait("card.querySelector('.server').textContent.startsWith('The server: refused after')")
+    other.wait(
+        "card.querySelector('.server').textContent.startsWith('on_close on the server: error after')"
+    )
     # The stream goes on, at its rate.
     card.wait("parseFloat(card.querySelector('output.rate').textContent) > 15")
     assert card.read("card.dataset.state") == "live"

@@ -102,13 +102,6 @@ class Entry:
         self.ended = asdict(outcome) | {"error": error}
         self.touch()
 
-    def settle(self) -> None:
-        """Note the end of a response without an `on_close`: its `limit` had no place for it."""
-        if self.number and self.ended is None:
-            told = {"reason": "refused", "bytes_sent": self.sent, "error": None}
-            self.ended = told | {"duration": time.monotonic() - self.began}
-            self.touch()
-
     def since(self, version: int) -> dict[str, Any]:
         """What a page is told that knows the record up to a version."""
         names = ("number", "path", "play", "status", "headers", "made", "sent", "chunks", "ended")
@@ -208,7 +201,6 @@ class Wire:
             await send(message)
 
         await self.app(scope, receive, noting)
-        entry.settle()
 
 
 class RecordedRoute(StreamRoute):

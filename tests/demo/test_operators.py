@@ -64,7 +64,7 @@ class TestLimited:
             refused = await fetch(demo.app, "/limited?play=refused")
         assert (refused.status, refused.headers["retry-after"]) == (503, "5")
         [told] = await told_of("refused")
-        assert (told["status"], told["ended"]["reason"]) == (503, "refused")
+        assert (told["status"], told["ended"]["reason"]) == (503, "error")
         # The place is free again.
         async with stream(demo.app, "/limited") as client:
             assert client.status == 200

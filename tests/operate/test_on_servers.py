@@ -130,7 +130,8 @@ def test_what_finds_no_place_is_a_503_and_runs_nothing(server: Server, key: str)
         assert (reply.status, reply.complete) == (503, True)
         assert reply.headers["retry-after"] == "3"
         assert told(server, "/runs") == runs
-    assert outcomes(server, key) == [["disconnect", ""]]
+        assert outcomes(server, key) == [["error", "HTTPException"]]
+    assert outcomes(server, key, 2)[1] == ["disconnect", ""]
     with server.connect(path) as client:
         client.receive_until(b"tick")
 

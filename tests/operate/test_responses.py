@@ -15,10 +15,13 @@ from starlette.exceptions import HTTPException
 
 from streamkit import (
     BodyCut,
+    ByteSource,
+    BytesSource,
     ClientTooSlow,
     DeadlineExceeded,
     FileStreamingResponse,
     JSONLinesStreamingResponse,
+    SourceInfo,
     SSEStreamingResponse,
     StreamInfo,
     StreamingResponse,
@@ -43,7 +46,22 @@ async def slowly() -> AsyncIterator[bytes]:
 # how many
 
 
-async def test_a_response_without_a_place_is_a_503_and_its_content_is_closed_unused() -> None:
+class Counting:
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def started(self, info: StreamInfo) -> None: ...
+
+    def first_byte(self, info: StreamInfo) -> None: ...
+
+    def ended(self, info: StreamInfo, outcome: StreamOutcome) -> None:
+        self.reasons.append(outcome.reason)
+
+
+@pytest.mark.parametrize("kind", ["stream", "source", "whole"])
+async def test_a_response_without_a_place_is_a_503_and_its_content_is_closed_unused(
+    kind: str,
+) -> None:
     limit, log = StreamLimit(total=1, retry_after=7), []
 
     class Content:
@@ -53,12 +71,34 @@ async def test_a_response_without_a_place_is_a_503_and_its_content_is_closed_unu
         async def aclose(self) -> None:
             log.append("closed")
 
+    class Source(ByteSource):
+        async def info(self) -> SourceInfo:
+            raise AssertionError("it has no place")
+
+        async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+            raise AssertionError("it has no place")
+            yield b""
+
+        async def aclose(self) -> None:
+            log.append("closed")
+
+    class Whole(BytesSource):
+        async def aclose(self) -> None:
+            log.append("closed")
+
+    content = {"stream": Content, "source": Source, "whole": lambda: Whole(b"whole")}[kind]()
+    outcomes: list[StreamOutcome] = []
+    observer = Counting()
     async with stream(StreamingResponse(slowly(), limit=limit)) as client:
         await anext(client)
-        with pytest.raises(HTTPException) as refused:
-            await fetch(StreamingResponse(Content(), limit=limit))
-        assert (refused.value.status_code, refused.value.headers) == (503, {"Retry-After": "7"})
+        refused = StreamingResponse(content, limit=limit, on_close=outcomes.append)
+        with observe(observer), pytest.raises(HTTPException) as raised:
+            await fetch(refused)
+        assert (raised.value.status_code, raised.value.headers) == (503, {"Retry-After": "7"})
         assert log == ["closed"]
+        assert [(each.reason, each.error) for each in outcomes] == [("error", raised.value)]
+        assert observer.reasons == ["error"]
+        assert len(open_streams()) == 1
         await client.disconnect()
         await client.wait_closed()
     assert limit.open == 0

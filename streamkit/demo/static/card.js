@@ -200,10 +200,9 @@ export class Card {
     if (!this.status && stream.status) this.showHeaders(stream.status, stream.headers);
     this.told(stream, files);
     this.wire.ask();
-    if (!stream.ended) return;
-    const teller = stream.ended.reason === "refused" ? "The server" : "on_close on the server";
-    this.find(".server").textContent =
-      `${teller}: ${describe(stream)}. Content closed, ${count(files, "file")} open.`;
+    if (stream.ended)
+      this.find(".server").textContent =
+        `on_close on the server: ${describe(stream)}. Content closed, ${count(files, "file")} open.`;
   }
 
   #say(state) {
