@@ -121,7 +121,7 @@ def test_one_more_request_is_refused_and_told_when_to_come_back(tabs: Tabs) -> N
     other.press("Play")
     other.wait(f"{answers} === arg", refused)
     other.wait(
-        "card.querySelector('.server').textContent.startsWith('on_close on the server: error after')"
+        "card.querySelector('.server').textContent.startsWith('on_close on the server: error')"
     )
     # The stream goes on, at its rate.
     card.wait("parseFloat(card.querySelector('output.rate').textContent) > 15")
