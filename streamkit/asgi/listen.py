@@ -52,7 +52,8 @@ class Inbox:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._messages: deque[Message] = deque()
+        # None until one is kept: a deque is large, and most requests have no body.
+        self._messages: deque[Message] | None = None
         self._kept = 0
         self._pulling = False
         self._changed: anyio.Event | None = None
@@ -126,17 +127,22 @@ class Inbox:
     def _keep_or_drop(self, message: Message) -> None:
         self._kept += len(message.get("body", b""))
         if self.has_reader:
-            self._messages.append(message)
+            self._keep(message)
         elif self.is_contested and self._kept:
             raise UnsharedBody(f"the content calls `receive` itself; {HINT}")
         elif self.may_have_reader:
-            self._messages.append(message)
+            self._keep(message)
         elif self._kept:
             self._drop()
 
+    def _keep(self, message: Message) -> None:
+        if self._messages is None:
+            self._messages = deque()
+        self._messages.append(message)
+
     def _drop(self) -> None:
         self._has_dropped = True
-        self._messages.clear()
+        self._messages = None
 
     async def _wait(self) -> None:
         if self._changed is None:

@@ -158,13 +158,14 @@ class Pace:
 
     Reading the clock costs as much as a short item. So `allowed` bytes pass between two checks:
     few at first, and more as long as the items prove quick. A slow item among quick ones may hold
-    what is ready for `CHECK_EVERY` bytes of its kind, once.
+    what is ready for `most` bytes of its kind, once.
     """
 
-    __slots__ = ("_checked", "_slice", "allowed", "until")
+    __slots__ = ("_checked", "_most", "_slice", "allowed", "until")
 
-    def __init__(self, slice_: float) -> None:
+    def __init__(self, slice_: float, most: int = CHECK_EVERY) -> None:
         self._slice = slice_
+        self._most = most
         self.begin()
 
     def begin(self) -> None:
@@ -186,7 +187,7 @@ class Pace:
             self.until = now + self._slice
             self.allowed = FIRST_CHECK
         elif now - self._checked < QUICK:
-            self.allowed = min(self.allowed * 2, CHECK_EVERY)
+            self.allowed = min(self.allowed * 2, self._most)
         else:
             self.allowed = 1
         self._checked = now

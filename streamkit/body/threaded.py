@@ -24,6 +24,9 @@ __all__ = ["ThreadedBody", "WrittenBody", "threaded_body"]
 
 # Seconds that one content may keep its thread while others wait for one.
 THREAD_SLICE = 0.01
+# Bytes between two checks of a thread, at most. A reader that waits asks for one at the next item,
+# so that nothing is held back for these.
+CHECK_THREAD_EVERY = 8192
 # Seconds a thread waits for room before it is given back: less than another hop takes.
 LINGER = 0.001
 # Seconds after which a thread that waits looks whether its loop still runs.
@@ -61,7 +64,7 @@ class ThreadedBody(QueuedBody):
         self._thread_room = ThreadSignal()
         self._lingers = self._gives_way = False
         self._failure: BaseException | None = None
-        self._pace = Pace(THREAD_SLICE)
+        self._pace = Pace(THREAD_SLICE, CHECK_THREAD_EVERY)
         # Until it has one: the content is not silent, and there may be none, which is a status.
         self.waits_for_thread: bool = True
         self._waiting: anyio.CancelScope | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -58,11 +58,25 @@ def json_serialiser(
     """
     if nan not in ("null", "error"):
         raise ValueError(f"nan must be 'null' or 'error', got {nan!r}")
+    if dumps is adapter is default is None:
+        return _shared_serialiser(nan, end)
     if dumps is not None and default is not None:
         raise ValueError(
             "default is called by pydantic's serialiser, and dumps replaces that; give it to the "
             "function itself: partial(json.dumps, default=...)"
         )
+    return _make_serialiser(dumps, adapter, nan, default, end)
+
+
+@cache
+def _shared_serialiser(nan: NaN, end: bytes) -> Serialise:
+    """One for all streams that ask for nothing special: it is a kilobyte large."""
+    return _make_serialiser(None, None, nan, None, end)
+
+
+def _make_serialiser(
+    dumps: Dumps | None, adapter: object, nan: NaN, default: Default | None, end: bytes
+) -> Serialise:
     fallback, rows = fallback_for(default, nan), Rows()
     prepare, plain, write = _pydantic_steps(adapter, fallback)
     if dumps is not None:

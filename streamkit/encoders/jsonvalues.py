@@ -17,13 +17,17 @@ Default = Callable[[Any], Any]
 class Rows(dict[type, bool]):
     """Whether items of a type are rows or mappings that a serialiser would not write as objects.
 
-    That is all but dicts: a named tuple would become an array, and the others an error.
+    That is all but dicts: a named tuple would become an array, and the others an error. It is kept
+    for the first `MOST` types that are asked for.
     """
 
     __slots__ = ()
+    MOST = 1000
 
     def __missing__(self, kind: type) -> bool:
-        self[kind] = found = not issubclass(kind, dict) and row_parts(kind) is not None
+        found = not issubclass(kind, dict) and row_parts(kind) is not None
+        if len(self) < self.MOST:
+            self[kind] = found
         return found
 
 

@@ -62,20 +62,23 @@ def _writer_for(kind: type) -> Writer | None:
 
 
 class _Writers(dict[type, Writer | None]):
-    """The writer of each type of item, looked for among its base classes once a stream."""
+    """The writer of each type of item, for the first `MOST`: it is looked for by its bases."""
 
     __slots__ = ()
+    MOST = 1000
 
     def __missing__(self, kind: type) -> Writer | None:
-        writer = self[kind] = _writer_for(kind)
+        writer = _writer_for(kind)
+        if len(self) < self.MOST:
+            self[kind] = writer
         return writer
 
 
 class _Heads(dict[str | None, str]):
-    """What comes before the data of an event that has a type only; most streams have few types."""
+    """What comes before the data of an event that has a type only; most apps have few types."""
 
     __slots__ = ()
-    MOST = 100
+    MOST = 1000
 
     def __missing__(self, event: str | None) -> str:
         head = "data: " if event is None else f"event: {event}\ndata: "
@@ -84,9 +87,13 @@ class _Heads(dict[str | None, str]):
         return head
 
 
+# Of all streams.
+_writers, _heads = _Writers(), _Heads()
+
+
 def _quick(serialise: Serialise, relay: Relay) -> Serialise:
     """The writers, with less to do for one line of text, alone or in an event."""
-    writers, heads, plain_event = _Writers(), _Heads(), ServerSentEvent
+    writers, heads, plain_event = _writers, _heads, ServerSentEvent
 
     def quick(item: Any) -> bytes:
         head, data = "data: ", item
