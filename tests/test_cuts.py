@@ -67,11 +67,25 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamkit.asgi.truncate.PATIENCE", 0.02)
 
 
+def as_granian(app: Any) -> Any:
+    """A server that passes over a chunk that is none, and fails at a path."""
+
+    async def server(scope: Any, receive: Any, send: Any) -> None:
+        async def take(message: Any) -> None:
+            chunk = message.get("body", b"")
+            await send(message if isinstance(chunk, bytes) else {**message, "body": b""})
+
+        await app(scope, receive, take)
+
+    return server
+
+
 @pytest.mark.anyio
-@pytest.mark.parametrize("relays", [1, 2])
+@pytest.mark.parametrize("server", [lambda app: app, as_granian], ids=["refuses", "passes-over"])
+@pytest.mark.parametrize("relays", [1, 2, 3, 4])
 @pytest.mark.usefixtures("short_patience")
 async def test_on_http_2_a_cut_waits_for_its_client_as_long_as_that_takes(
-    relays: int, anyio_backend: Any
+    relays: int, server: Any, anyio_backend: Any
 ) -> None:
     closed = anyio.Event()
     app: Any = StreamingResponse(
@@ -79,6 +93,7 @@ async def test_on_http_2_a_cut_waits_for_its_client_as_long_as_that_takes(
     )
     for _ in range(relays):
         app = BaseHTTPMiddleware(app, relay)
+    app = server(app)
     with anyio.fail_after(FOREVER / 3):
         async with stream(app, http_version="2", read_ahead=5) as client:
             await anext(client)

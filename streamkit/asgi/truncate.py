@@ -130,7 +130,7 @@ async def truncate(
     if drop(connections):
         logger.warning("the connection of a stalled client was dropped: its response failed")
         await poison.send_within(PATIENCE)
-    elif shared and patience is None and not (poison.was_taken or poison.was_cancelled):
+    elif shared and patience is None and not poison.was_cancelled:
         register(poison)
         try:
             await poison.send_within(math.inf)
@@ -169,14 +169,15 @@ class _Poison:
         chunk, path = self._messages
         until = anyio.current_time() + seconds
         try:
-            if not await self._send_until(until, chunk, shield=math.isfinite(seconds)):
+            shield = math.isfinite(seconds)
+            if chunk not in self._taken and not await self._send_until(until, chunk, shield=shield):
                 return False
             # What took the chunk takes this too, unless it has failed; the cancellation that comes
             # of that can't be told from one that was there before.
-            if self.was_taken:
+            if self.was_cancelled:
                 until = min(until, anyio.current_time() + PATIENCE)
-                if not self.was_cancelled:
-                    await self._give_turns()
+            elif self._taken:
+                await self._give_turns()
             in_time = await self._send_until(until, path, shield=self.was_cancelled)
             if path in self._taken:
                 self._log_unless_told()
@@ -196,11 +197,6 @@ class _Poison:
         chunk, path = self._messages
         failed = self._unsendable.was_wanted or chunk not in self._taken
         return path in self._taken and failed
-
-    @property
-    def was_taken(self) -> bool:
-        """Whether a relay, or the server, has taken a message."""
-        return bool(self._taken)
 
     async def _give_turns(self) -> None:
         """Let relays fail at the first message; those that do need no second one."""
