@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -79,7 +79,7 @@ def readings(fail: int = 0) -> Iterator[Reading]:
 
 
 class CompressedRows(JSONLinesStreamingResponse):
-    compress = True
+    compress: bool | str | Sequence[str] = True
 
 
 @router.get("/compressed.jsonl", response_class=CompressedRows)

@@ -80,9 +80,9 @@ def melody() -> WAVStreamingResponse:
 
 
 class LimitedLines(PlainTextStreamingResponse):
-    max_rate = 20_000
-    max_buffer = 2_000
-    limit = StreamLimit(per_client=1)
+    max_rate: float | None = 20_000
+    max_buffer: int = 2_000
+    limit: StreamLimit | None = StreamLimit(per_client=1)
 
 
 @router.get("/limited", response_class=LimitedLines)

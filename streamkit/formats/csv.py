@@ -103,7 +103,7 @@ class CSVStreamingResponse(StreamingResponse):
         )
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        self.charset = find_charset(self.charset).label
+        self.charset: str = find_charset(self.charset).label
         super().init_headers(headers)
         said = charset_of_type(self.headers.get("content-type"))
         if said is not None:

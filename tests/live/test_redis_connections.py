@@ -164,7 +164,8 @@ async def test_an_app_ends_although_redis_hangs() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         log = RedisLog(f"redis://127.0.0.1:{silent.getsockname()[1]}", timeout=0.3)
         async with running(log) as h:
-            with pytest.raises(LogUnavailable, match="no answer"):
+            # By our limit, or by the client's, which is as long.
+            with pytest.raises(LogUnavailable, match=r"no answer|Timeout reading"):
                 await h.live.state("run")
             with anyio.move_on_after(0.05):
                 # Given up before it was sent: it need not be sent at all.
