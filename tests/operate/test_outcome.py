@@ -108,7 +108,7 @@ class Stalled:
 
     def sync(self) -> Iterator[str]:
         yield from self._items
-        self.release.wait(0.5)
+        self.release.wait(1.0)
 
     async def aio(self) -> AsyncIterator[str]:
         for item in self._items:
@@ -147,7 +147,7 @@ async def test_content_that_stalls_midway_is_told_of_and_cut_whatever_the_keep_a
     outcomes: list[StreamOutcome] = []
     response = SSEStreamingResponse(
         getattr(Stalled("one"), flavour)(),
-        item_timeout=0.1,
+        item_timeout=0.4,
         keep_alive=keep_alive,
         error_item=lambda exc: {"failed": type(exc).__name__},
         on_close=outcomes.append,
