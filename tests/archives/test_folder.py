@@ -21,6 +21,7 @@ import streamkit.archives.folder
 from streamkit.archives import Member, TARStreamingResponse, ZipMember, ZIPStreamingResponse
 from streamkit.testing import fetch
 from tests.archives.members import UNPACK, body_of, both, tool
+from tests.descriptors import opened_by
 
 pytestmark = [
     pytest.mark.anyio,
@@ -229,18 +230,17 @@ def test_a_folder_is_found_again_from_another_directory(
 
 
 def test_a_listed_folder_holds_no_file_open(site: Path) -> None:
-    def descriptors() -> int:
-        return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+    def held() -> list[str]:
+        return opened_by("self", site) if os.path.exists("/proc/self/fd") else []
 
-    before = descriptors()
     members = list(Member.from_folder(site))
-    assert descriptors() == before
+    assert held() == []
     (run,) = [member.content for member in members if member.name == "run.sh"]
     assert (run.read(3), run.tell(), run.seek(0), run.read()) == (b"run", 3, 0, b"run.sh")
     run.close()
     with pytest.raises(ValueError, match="closed file"):
         run.read()
-    assert descriptors() == before
+    assert held() == []
 
 
 # one member
