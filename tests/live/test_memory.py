@@ -85,7 +85,7 @@ async def test_one_item_larger_than_the_log_is_still_delivered() -> None:
 
 
 async def test_a_channel_that_is_published_to_or_read_does_not_expire() -> None:
-    async with running(MemoryLog(), ttl=1.0) as h:
+    async with running(MemoryLog(), ttl=2.0) as h:
         read, silent, busy = (h.live.channel(name, history=5) for name in ("r", "s", "b"))
         await read.publish(1)
         await silent.publish(1)
@@ -93,7 +93,7 @@ async def test_a_channel_that_is_published_to_or_read_does_not_expire() -> None:
         follow = read.follow()
         assert await anext(follow) == 1
         for n in range(4):
-            await anyio.sleep(0.3)
+            await anyio.sleep(0.6)
             await busy.publish(n)
         log = h.live._core.log
 

@@ -155,7 +155,7 @@ async def test_what_a_rate_holds_back_is_no_fault_of_client_or_content(
             yield b"x" * 1000
 
     content = asynchronous() if kind == "async" else iter([b"x" * 1000] * 10)
-    response: Any = StreamingResponse(content, max_rate=20_000, **{option: 0.2})
+    response: Any = StreamingResponse(content, max_rate=10_000, **{option: 0.7})
     fetched = await fetch(response)
     assert (fetched.complete, fetched.body) == (True, b"x" * 10_000)
 
