@@ -9,7 +9,8 @@ from collections.abc import (
     Coroutine,
     Iterable,
 )
-from typing import Any, Generic, TypeVar
+from types import AsyncGeneratorType
+from typing import Any, Generic, TypeVar, cast
 
 import anyio
 import anyio.from_thread
@@ -49,7 +50,7 @@ class Stream(AsyncIterator[T], Generic[T]):
         self.started: bool = False
         self._taken_over = self._closed = False
         self._body: ThreadedBody | PumpedBody | None = None
-        self._items: AsyncGenerator[T, None] | None = None
+        self._items: AsyncGeneratorType[T, None] | None = None
 
     @property
     def max_buffer(self) -> int:
@@ -87,9 +88,18 @@ class Stream(AsyncIterator[T], Generic[T]):
         Cancelling the caller does not cut that short: the cancellation is raised afterwards.
         """
         self._closed = True
-        if self._taken_over or (self._body is not None and self._body.finished):
-            return
+        try:
+            if not self._taken_over:
+                await self._close_body()
+        finally:
+            # One that runs is in a `yield` of its caller's, or calls this, and ends by itself.
+            if self._items is not None and not self._items.ag_running:
+                await self._items.aclose()
+
+    async def _close_body(self) -> None:
         body = self._make_body()
+        if body.finished:
+            return
         body.stop()
         cancellation: BaseException | None = None
         with anyio.CancelScope(shield=True):
@@ -103,7 +113,7 @@ class Stream(AsyncIterator[T], Generic[T]):
 
     def __aiter__(self) -> AsyncIterator[T]:
         if self._items is None:
-            self._items = self._iterate()
+            self._items = cast("AsyncGeneratorType[T, None]", self._iterate())
         return self._items
 
     def __anext__(self) -> Coroutine[Any, Any, T]:

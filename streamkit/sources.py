@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Literal
 
@@ -89,13 +90,8 @@ class PathSource(ByteSource):
 
     def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         if self._file is None or self._info is None:
-            return self._open_and_read(start, end)
+            return _ask_and_read(self, start, end)
         return self._file.read(start, end)
-
-    async def _open_and_read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
-        await self.info()
-        async for chunk in self.read(start, end):
-            yield chunk
 
     async def aclose(self) -> None:
         if self._file is not None:
@@ -200,17 +196,21 @@ class FileSource(ByteSource):
 
     def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         if self._inner is None or self._info is None:
-            return self._measure_and_read(start, end)
+            return _ask_and_read(self, start, end)
         origin = self._origin
         return self._inner.read(start + origin, None if end is None else end + origin)
-
-    async def _measure_and_read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
-        await self.info()
-        async for chunk in self.read(start, end):
-            yield chunk
 
     async def aclose(self) -> None:
         if isinstance(self._file, io.BytesIO):
             self._file.close()
         elif close := getattr(self._file, "close", None):
             await run_in_stream_thread(close)
+
+
+async def _ask_and_read(source: ByteSource, start: int, end: int | None) -> AsyncIterator[bytes]:
+    """The bytes of one that was not asked for its info yet."""
+    await source.info()
+    chunks: Any = source.read(start, end)
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield chunk

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 # Seconds after the first chunk, and bytes, after which a client leaves a stream without an end.
-LEAVE_AFTER, ENOUGH = 0.3, 1_000_000
+LEAVE_AFTER, ENOUGH = 1.0, 1_000_000
 # The gallery's film, and an empty box (ISO/IEC 14496-12, 8.1.2) that makes it many chunks long.
 FILM = (Path(streamkit.__file__).parent / "demo" / "film.mp4").read_bytes()
 FILM += (200_000).to_bytes(4, "big") + b"free" + bytes(199_992)

@@ -10,14 +10,16 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from inspect import isawaitable
 from typing import Any, AnyStr, Generic, Protocol, TypeVar, overload
 
+from streamkit.closing import close_async
 from streamkit.declare import byte_count
 
 __all__ = ["rechunk", "split_lines"]
 
 T = TypeVar("T")
+
+END: Any = object()
 
 
 @overload
@@ -171,11 +173,13 @@ class _AsyncAdapter(AsyncIterator[T], Generic[T]):
 
     def __init__(self, content: AsyncIterable[Any], core: _Core[T]) -> None:
         self._content = content
+        self._iterator: AsyncIterator[Any] | None = None
         self._core = core
         self._items = self._run()
 
     async def _run(self) -> AsyncGenerator[T, None]:
-        async for chunk in self._content:
+        self._iterator = iterator = aiter(self._content)
+        while (chunk := await anext(iterator, END)) is not END:
             for item in self._core.feed(chunk):
                 yield item
         for item in self._core.flush():
@@ -193,6 +197,5 @@ class _AsyncAdapter(AsyncIterator[T], Generic[T]):
 
     async def aclose(self) -> None:
         await self._items.aclose()
-        close = getattr(self._content, "aclose", None) or getattr(self._content, "close", None)
-        if close is not None and isawaitable(result := close()):
-            await result
+        if (error := await close_async(self._iterator, self._content)) is not None:
+            raise error

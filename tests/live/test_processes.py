@@ -196,7 +196,7 @@ def test_a_run_goes_on_for_its_first_client_when_redis_is_gone() -> None:
     from streamkit.live import RedisLog
 
     async def main() -> None:
-        log = RedisLog(server.url, timeout=0.5)
+        log = RedisLog(server.url, timeout=1.0)
         with anyio.fail_after(30):
             async with running(log) as h:
                 content = Content()

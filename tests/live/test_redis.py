@@ -317,7 +317,7 @@ async def test_readers_are_cut_when_redis_is_away_for_longer_than_the_timeout() 
     server = RedisServer("redis-server")
     try:
         async with AsyncExitStack() as stack:
-            h = await stack.enter_async_context(running(RedisLog(server.url, timeout=0.3)))
+            h = await stack.enter_async_context(running(RedisLog(server.url, timeout=1.0)))
             channel = h.live.channel("c", history=5)
             await channel.publish(1)
             follow = channel.follow()

@@ -80,8 +80,7 @@ class Waiting:
 
     def sync(self) -> Iterator[bytes]:
         self.began.set()
-        # No longer than the response waits for what can't be stopped.
-        self.release.wait(0.3)
+        self.release.wait(10)
         yield b""
 
     async def aio(self) -> AsyncIterator[bytes]:
@@ -100,6 +99,11 @@ def served(
     recorder = Recorder(around(response))
     app = Starlette(routes=[Route("/", recorder)], middleware=STACKS[stack])
     return Monitor(app), recorder
+
+
+def release_soon(waiting: Waiting) -> None:
+    """When the loop has seen what happened before: a thread can't be stopped."""
+    threading.Timer(0.2, waiting.release.set).start()
 
 
 async def until_began(waiting: Waiting) -> None:
@@ -121,6 +125,7 @@ async def test_a_client_that_leaves_before_the_first_chunk_is_no_failure(
     async with stream(monitor, wait_for_start=False) as client:
         await until_began(waiting)
         await client.disconnect()
+        release_soon(waiting)
         with anyio.fail_after(10):
             await client.wait_closed()
         assert client.error is None
@@ -153,6 +158,7 @@ async def test_a_scope_that_is_cancelled_around_the_response_leaves_a_503(
                     async def cancel() -> None:
                         await until_began(waiting)
                         cancelled.cancel()
+                        release_soon(waiting)
 
                     group.start_soon(cancel)
                     await app(scope, receive, send)
