@@ -138,3 +138,19 @@ async def test_a_response_whose_client_leaves(make: Callable[[], StreamingRespon
             async for _ in client:
                 break
     assert left == []
+
+
+class Bare:
+    """Whose iterator is no iterable."""
+
+    def __aiter__(self) -> Any:
+        class Items:
+            __anext__ = Content().__aiter__().__anext__
+
+        return Items()
+
+
+async def test_an_iterator_need_not_be_its_own_iterable() -> None:
+    items: Any = rechunk(Bare(), 100)  # type: ignore[arg-type]
+    assert await anext(items) == (b"a line\n" * 15)[:100]
+    await items.aclose()

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 
 from streamkit import loop
+from streamkit.body.following import async_followed
 from streamkit.closing import close_async, first_of
 from streamkit.live.errors import LogUnavailable, RunEnded
 from streamkit.live.log import Log
@@ -127,7 +128,7 @@ class Producer:
     async def _take_items(self) -> None:
         if self._stopped is not None:
             return
-        self._iterator = aiter(self._content)
+        self._iterator = async_followed(aiter(self._content))
         turns, until = 0, monotonic() + SLICE
         append_now = None
         # A subclass may append in a way of its own.

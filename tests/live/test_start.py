@@ -372,3 +372,22 @@ async def test_a_run_whose_log_fails_goes_on_for_its_first_client() -> None:
             assert client.error is None
             assert data(body) == [0, 1, 2, 3]
             assert [item async for item in late] == [0, 1, 2, 3]
+
+
+async def test_an_iterator_need_not_be_its_own_iterable(log: Log) -> None:
+    class Items:
+        given = 0
+
+        async def __anext__(self) -> int:
+            self.given += 1
+            if self.given > 3:
+                raise StopAsyncIteration
+            return self.given
+
+    class Content:
+        def __aiter__(self) -> Items:
+            return Items()
+
+    async with running(log) as h:
+        run = await h.live.start(Content())  # type: ignore[arg-type]
+        assert [item async for item in run.follow()] == [1, 2, 3]
