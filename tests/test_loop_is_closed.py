@@ -4,8 +4,10 @@ they wait, and the garbage collector closes their coroutines. Nothing can be awa
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from types import CoroutineType
 from typing import Any
 
 import pytest
@@ -70,11 +72,17 @@ SCOPE = {
 }
 
 
+def is_suspended(thing: object) -> bool:
+    """Whether it is the coroutine that runs a content, and waits."""
+    return isinstance(thing, CoroutineType) and thing.__name__ == "_drive" and bool(thing.cr_frame)
+
+
 @pytest.mark.parametrize("send", [takes_all, takes_nothing, fails])
 @pytest.mark.parametrize("waits_in", ["first", "second", "close", "nothing"])
 @pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("inner_first", [False, True])
 def test_what_the_content_waits_for_is_ended_with_its_task(
-    waits_in: str, send: Callable[[Any], Awaitable[None]], compress: bool
+    waits_in: str, send: Callable[[Any], Awaitable[None]], compress: bool, inner_first: bool
 ) -> None:
     loop = asyncio.new_event_loop()
     content = Content(waits_in)
@@ -90,11 +98,16 @@ def test_what_the_content_waits_for_is_ended_with_its_task(
     # The request's own task is the server's.
     left = asyncio.all_tasks(loop) - {*running}
     loop.close()
-    for task in left:
-        # As the garbage collector does it. It would raise here if anything was awaited.
-        task.get_coro().close()
     for task in (*left, *running):
         task._log_destroy_pending = False
+    coroutines = [task.get_coro() for task in left]
+    if inner_first:
+        # The collector closes what it finds, in no order.
+        coroutines += [each for each in gc.get_objects() if is_suspended(each)]
+        coroutines.reverse()
+    for each in coroutines:
+        # As the garbage collector does it. It would raise here if anything was awaited.
+        each.close()
     # anyio's scopes would keep what nobody closes.
     with suppress(RuntimeError):
         running[0].get_coro().close()

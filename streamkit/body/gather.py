@@ -40,8 +40,6 @@ class Gatherer:
         self._pace = Pace(LOOP_SLICE)
         # Whether the loop has its turn before the content goes on.
         self._yields = False
-        # Whether the loop was closed under it.
-        self._abandoned = False
         # Whether the content is being closed, which is left alone.
         self._closing = False
         self.stopped = False
@@ -57,12 +55,16 @@ class Gatherer:
         try:
             if not self.stopped:
                 await self._take_items()
+        except GeneratorExit:
+            # By the content, or since this is closed with its loop: who steps it can tell.
+            raise
         except BaseException as exc:
-            if self._abandoned:
-                raise
             # That it was cancelled, as `stop` asked for, is no failure.
             asked = self.stopped and isinstance(exc, asyncio.CancelledError)
             self.error = None if asked else exc
+        await self._close_content()
+
+    async def _close_content(self) -> None:
         self._closing = True
         closing = await close_async(self._iterator, self._content)
         self.error = first_of(self.error, closing)

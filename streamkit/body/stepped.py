@@ -69,8 +69,8 @@ class SteppedBody(Gatherer):
                     pace.allowed, pace.until = FIRST_CHECK, 0.0
                     try:
                         self._trap = self._driving.send(argument)
-                    except StopIteration:
-                        self.finished = True
+                    except (StopIteration, GeneratorExit) as exc:
+                        self._trap = self._end(exc)
                 if self._trap is None or not (self._chunks or self.finished):
                     yield from self._step_until_ready()
         chunks, self._chunks = self._chunks, []
@@ -107,7 +107,7 @@ class SteppedBody(Gatherer):
     def _throw(self, exc: BaseException) -> Any:
         if isinstance(exc, GeneratorExit):
             # The loop was closed under the task: nothing can be awaited any more.
-            self._abandoned = self.finished = True
+            self.finished = True
             self._driving.close()
             raise exc
         self._told_to_stop = self.stopped
@@ -120,10 +120,8 @@ class SteppedBody(Gatherer):
             # that this one wakes in each turn would never be found waiting.
             yield None
             yield None
-        except GeneratorExit:
-            self._abandoned = self.finished = True
-            self._driving.close()
-            raise
+        except GeneratorExit as exc:
+            self._throw(exc)
         except asyncio.CancelledError as exc:
             if not self.stopped:
                 self._cancel_content(exc)
@@ -133,9 +131,17 @@ class SteppedBody(Gatherer):
     def _advance(self, step: Callable[[Any], Any], argument: Any) -> Any:
         try:
             return step(argument)
-        except StopIteration:
-            self.finished = True
-            return NEW
+        except (StopIteration, GeneratorExit) as exc:
+            return self._end(exc)
+
+    def _end(self, exc: BaseException) -> Any:
+        if isinstance(exc, GeneratorExit):
+            # The content raised it, and is not closed yet.
+            self.error = exc
+            self._driving = self._close_content()
+            return self._advance(self._driving.send, None)
+        self.finished = True
+        return NEW
 
     def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
         """Begin a `send`; a cancellation meanwhile is the content's, unless `stop` asked for it.
@@ -213,23 +219,17 @@ class SteppedBody(Gatherer):
         if self._coding is None:
             if not self.finished:
                 self._coding = Coding()
-                closing: BaseException | None = yield from close_async(self._content).__await__()
-                self.error = closing
+                self.error = yield from close_async(self._content).__await__()
                 self.finished = True
             return
         if not (self.finished or self._told_to_stop or self._closing):
             self._told_to_stop = True
             # At a pause it finds `stopped`; where it waits, it is cancelled.
-            self._cancel_wait()
+            if not isinstance(trap := self._trap, Mark) and (trap is None or not trap.cancel()):
+                self._trap = self._advance(self._driving.throw, asyncio.CancelledError())
         while not self.finished:
             self._trap = yield from self._resume()
             self._chunks.clear()
-
-    def _cancel_wait(self) -> None:
-        trap = self._trap
-        if isinstance(trap, Mark) or (trap is not None and trap.cancel()):
-            return
-        self._trap = self._advance(self._driving.throw, asyncio.CancelledError())
 
 
 def _waker(waiter: asyncio.Future[None]) -> Callable[[object], None]:
