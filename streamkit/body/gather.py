@@ -52,6 +52,7 @@ class Gatherer:
 
     async def _drive(self) -> None:
         """Take, encode and gather all items, and close the content; sets `error`."""
+        error: BaseException | None = None
         try:
             if not self.stopped:
                 await self._take_items()
@@ -61,13 +62,13 @@ class Gatherer:
         except BaseException as exc:
             # That it was cancelled, as `stop` asked for, is no failure.
             asked = self.stopped and isinstance(exc, asyncio.CancelledError)
-            self.error = None if asked else exc
-        await self._close_content()
+            error = None if asked else exc
+        await self._close_content(error)
 
-    async def _close_content(self) -> None:
-        self._closing = True
+    async def _close_content(self, error: BaseException | None) -> None:
+        self.error, self._closing = error, True
         closing = await close_async(self._iterator, self._content)
-        self.error = first_of(self.error, closing)
+        self.error = first_of(error, closing)
 
     async def _take_items(self) -> None:
         coding, pace = self._coding, self._pace

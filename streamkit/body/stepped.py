@@ -91,10 +91,8 @@ class SteppedBody(Gatherer):
         """Wait for what the content waits for, and take its next step."""
         driving, trap = self._driving, self._trap
         if isinstance(trap, Mark):
-            if self._yields:
-                self._yields = False
-                if (yield from self._give_a_turn()):
-                    return self._trap
+            if self._yields and (yield from self._give_a_turn()):
+                return self._trap
             return self._advance(driving.send, None)
         self._trap = NEW
         try:
@@ -115,6 +113,7 @@ class SteppedBody(Gatherer):
 
     def _give_a_turn(self) -> Generator[Any, Any, bool]:
         """Let the loop run between two batches; whether the content was cancelled meanwhile."""
+        self._yields = False
         try:
             # Two turns: anyio cancels only who still waits when it looks, once a turn, and a task
             # that this one wakes in each turn would never be found waiting.
@@ -137,8 +136,7 @@ class SteppedBody(Gatherer):
     def _end(self, exc: BaseException) -> Any:
         if isinstance(exc, GeneratorExit):
             # The content raised it, and is not closed yet.
-            self.error = exc
-            self._driving = self._close_content()
+            self._driving = self._close_content(exc)
             return self._advance(self._driving.send, None)
         self.finished = True
         return NEW
@@ -219,7 +217,8 @@ class SteppedBody(Gatherer):
         if self._coding is None:
             if not self.finished:
                 self._coding = Coding()
-                self.error = yield from close_async(self._content).__await__()
+                closing: BaseException | None = yield from close_async(self._content).__await__()
+                self.error = closing
                 self.finished = True
             return
         if not (self.finished or self._told_to_stop or self._closing):
