@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 
 from tests.attack.contents import KINDS, Client, Diary
-from tests.attack.running import Attack, Leftovers, _on_trio
+from tests.attack.running import Attack, Leftovers, on_trio
 
 # Suspensions and turns that no response of these needs.
 MOST = 400
@@ -123,7 +123,7 @@ def _raise_what_is_no_cancellation(task: asyncio.Task[None]) -> None:
 
 async def attack(attack: Attack) -> None:
     """Every kind, every way of cancelling, every k until the response ends by itself."""
-    ways = [by_scope, at_turn] if _on_trio() else [by_scope, at_turn, natively, twice]
+    ways = [by_scope, at_turn] if on_trio() else [by_scope, at_turn, natively, twice]
     rounds = [
         (kind, way, suspends, room)
         for kind in KINDS

@@ -135,7 +135,7 @@ class Leftovers:
 
 def tasks() -> list[str]:
     """The tasks that live on this loop."""
-    if _on_trio():
+    if on_trio():
         import trio
 
         root = trio.lowlevel.current_root_task()
@@ -153,7 +153,7 @@ def descriptors() -> int:
     return len(os.listdir("/dev/fd"))
 
 
-def _on_trio() -> bool:
+def on_trio() -> bool:
     return loop.in_trio()
 
 
