@@ -92,7 +92,7 @@ class Stream(AsyncIterator[T], Generic[T]):
             if not self._taken_over:
                 await self._close_body()
         finally:
-            # One that runs is in a `yield` of its caller's, or calls this, and ends by itself.
+            # One that runs waits for an item in another task, or calls this: it ends by itself.
             if self._items is not None and not self._items.ag_running:
                 await self._items.aclose()
 

@@ -2,7 +2,9 @@
 
     python -m tests.pauses [--seconds 0.35] [--every 2.0] [arguments of pytest]
 
-A test that fails in it relies on a machine that is never late. Linux only.
+The threads of a process stay in step then. So each of them also stops alone, at lines of ours
+(`tests/late_threads.py`). A test that fails in it relies on a machine that is never late. Linux
+only.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.35, help="how long a process is stopped")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two stops of one")
     options, rest = parser.parse_known_args()
-    pytest = [sys.executable, "-m", "pytest", "-n", "4", "--dist", "loadfile", *rest]
+    pytest = [sys.executable, "-m", "pytest", "-n", "4", "--dist", "loadfile"]
+    pytest += ["-p", "tests.late_threads", *rest]
     pauses = 0
     with subprocess.Popen(pytest) as process:
         while process.poll() is None:

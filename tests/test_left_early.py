@@ -10,6 +10,7 @@ import io
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ from streamkit.testing import stream
 pytestmark = pytest.mark.anyio
 
 
+# As good as endless: an iterator that is left has more.
+MANY = 100_000
+
+
 @contextmanager
 def left_to_the_collector() -> Iterator[list[str]]:
     """The names of generators that are begun in this, and freed before their end."""
@@ -58,56 +63,55 @@ def left_to_the_collector() -> Iterator[list[str]]:
 class Content:
     """Its iterator is a generator of its own."""
 
-    def __init__(self, make: Callable[[int], Any] = lambda n: b"a line\n" * 1000) -> None:
+    def __init__(
+        self, make: Callable[[int], Any] = lambda n: b"a line\n" * 1000, count: int = MANY
+    ) -> None:
         self._make = make
+        self._count = count
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        for n in range(100_000):
+        for n in range(self._count):
             yield self._make(n)
             await anyio.lowlevel.checkpoint()
 
 
-def write(file: WritableFile) -> None:
-    while True:
+def write(file: WritableFile, count: int = MANY) -> None:
+    for _ in range(count):
         file.write(b"a line\n" * 1000)
 
 
-def lines() -> Iterator[bytes]:
-    while True:
+def lines(count: int = MANY) -> Iterator[bytes]:
+    for _ in range(count):
         yield b"a line\n" * 1000
 
 
-ITERATORS: dict[str, Callable[[Path], AsyncIterable[Any]]] = {
-    "iterate_in_threadpool": lambda _: iterate_in_threadpool(lines()),
-    "iterate_writes": lambda _: iterate_writes(write),
-    "rechunk": lambda _: rechunk(Content(), 100),
-    "rechunk of a bridge": lambda _: rechunk(iterate_in_threadpool(lines()), 100),
-    "split_lines": lambda _: split_lines(Content()),
-    "async_file_chunks": lambda path: async_file_chunks(path),
-    "async_file_chunks of a file": lambda _: async_file_chunks(io.BytesIO(b"x" * 300_000)),
-    "BytesSource": lambda _: BytesSource(b"x" * 300_000).read(0, None),
-    "PathSource": lambda path: PathSource(path).read(0, None),
-    "FileSource": lambda _: FileSource(io.BytesIO(b"x" * 300_000)).read(0, None),
+# Of a path to a file, and of how many items the content has.
+ITERATORS: dict[str, Callable[[Path, int], AsyncIterable[Any]]] = {
+    "iterate_in_threadpool": lambda _, count: iterate_in_threadpool(lines(count)),
+    "iterate_writes": lambda _, count: iterate_writes(partial(write, count=count)),
+    "rechunk": lambda _, count: rechunk(Content(count=count), 100),
+    "rechunk of a bridge": lambda _, count: rechunk(iterate_in_threadpool(lines(count)), 100),
+    "split_lines": lambda _, count: split_lines(Content(count=count)),
+    "async_file_chunks": lambda path, _: async_file_chunks(path),
+    "async_file_chunks of a file": lambda path, _: async_file_chunks(io.BytesIO(path.read_bytes())),
+    "BytesSource": lambda path, _: BytesSource(path.read_bytes()).read(0, None),
+    "PathSource": lambda path, _: PathSource(path).read(0, None),
+    "FileSource": lambda path, _: FileSource(io.BytesIO(path.read_bytes())).read(0, None),
 }
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "file"
-    path.write_bytes(b"x" * 300_000)
-    return path
-
-
 @pytest.mark.parametrize("make", ITERATORS.values(), ids=ITERATORS)
-@pytest.mark.parametrize("ends", [False, True], ids=["left", "its content has ended"])
+@pytest.mark.parametrize("count", [MANY, 2, 1], ids=["many", "two", "one"])
 async def test_an_iterator_that_is_closed(
-    make: Callable[[Path], AsyncIterable[Any]], path: Path, ends: bool
+    make: Callable[[Path, int], AsyncIterable[Any]], tmp_path: Path, count: int
 ) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * min(count * 65536, 300_000))
     with left_to_the_collector() as left:
-        items: Any = make(path)
+        items: Any = make(path, count)
         async for _ in items:
-            if ends:
-                # What is at hand may be all there is.
+            if count < MANY:
+                # For what is read ahead: it may be the end.
                 await anyio.sleep(0.05)
             break
         await items.aclose()

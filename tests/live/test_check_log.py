@@ -112,7 +112,7 @@ async def test_a_log_whose_producers_never_die_is_told(
         async def is_alive(self, run: str, *, lease: float) -> bool:
             return True
 
-    monkeypatch.setattr("streamkit.testing.logs.PATIENCE", 1.0)
+    monkeypatch.setattr("streamkit.testing.logs.PATIENCE", 2.0)
     prefix = f"test-{secrets.token_hex(4)}:"
     with pytest.raises(AssertionError, match="must be false when no lease was renewed"):
         await check_log(lambda: Immortal(redis_server.url, prefix=prefix))

@@ -33,23 +33,38 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
+async def thread_taken(release: threading.Event) -> AsyncIterator[None]:
+    """A stream that blocks its thread until the event is set."""
+    blocking = threading.Event()
+
+    def blocks() -> Iterator[bytes]:
+        yield b"blocks"
+        blocking.set()
+        release.wait(30)
+
+    async with stream(StreamingResponse(blocks())):
+        # Its first chunk is not enough: between two items a stream gives way to who waits.
+        with anyio.fail_after(10):
+            while not blocking.is_set():  # noqa: ASYNC110
+                await anyio.sleep(0.001)
+        try:
+            yield
+        finally:
+            # Before it is left, which waits for its thread.
+            release.set()
+
+
+@asynccontextmanager
 async def all_threads_taken(count: int = 2) -> AsyncIterator[threading.Event]:
     """As many streams as there are threads, which block until the event is set."""
     limiter = stream_limiter()
     before, limiter.total_tokens = limiter.total_tokens, count
     release = threading.Event()
 
-    def blocks() -> Iterator[bytes]:
-        yield b"blocks"
-        release.wait(30)
-
     try:
         async with AsyncExitStack() as stack:
             for _ in range(count):
-                client = await stack.enter_async_context(stream(StreamingResponse(blocks())))
-                await anext(client)
-                # Before any of them is left, which waits for its thread.
-                stack.callback(release.set)
+                await stack.enter_async_context(thread_taken(release))
             yield release
     finally:
         limiter.total_tokens = before
@@ -187,20 +202,13 @@ async def test_a_stream_that_loses_its_thread_midway_is_cut() -> None:
         pauses(), thread_timeout=0.1, on_close=outcomes.append, max_buffer=1000
     )
 
-    def blocks() -> Iterator[bytes]:
-        yield b"blocks"
-        release.wait(30)
-
     try:
         async with stream(response, read_ahead=1000) as client:
             await anext(client)
-            async with stream(StreamingResponse(blocks())) as other:
-                await anext(other)
+            async with thread_taken(release):
                 with anyio.fail_after(10), pytest.raises(BodyCut):
                     await client.read()
-                release.set()
     finally:
-        release.set()
         limiter.total_tokens = before
     assert [(outcome.reason, type(outcome.error)) for outcome in outcomes] == [
         ("error", ThreadTimeout)
