@@ -9,6 +9,8 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from streamkit.testing import FetchedResponse, fetch, stream
 from tests.documentation import run_example
@@ -17,6 +19,16 @@ from tests.upstream import TEXT, Upstream, upstream
 pytest.importorskip("fastapi")
 
 CLIENTS = ["httpx", "aiohttp", "requests"]
+TARGETS = [
+    "/a%2Fb",
+    "/%2541",
+    "/a%3Fb=1",
+    "/a%23b",
+    "/%C3%BC%20",
+    "/a//b/",
+    "/a;b=1",
+    "/a?x=%26&y=a+b",
+]
 
 
 @pytest.fixture
@@ -27,8 +39,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
 
 
 @pytest.fixture(params=CLIENTS)
-def app(request: pytest.FixtureRequest, server: Upstream) -> Any:
-    return run_example(f"pass_on_{request.param}")["app"]
+def client(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def app(client: str, server: Upstream) -> Any:
+    return run_example(f"pass_on_{client}")["app"]
 
 
 def ask(app: Any, path: str, method: str = "GET", **headers: str) -> FetchedResponse:
@@ -105,6 +122,122 @@ def test_events_arrive_as_they_come_and_the_server_is_told_that_the_client_left(
     assert server.left.wait(10)
 
 
+def test_a_cookie_of_the_server_behind_is_not_sent_for_the_next_user(
+    monkeypatch: pytest.MonkeyPatch, server: Upstream, client: str
+) -> None:
+    # aiohttp keeps no cookies of an address without a name.
+    monkeypatch.setenv("UPSTREAM", server.url.replace("127.0.0.1", "localhost"))
+    app = run_example(f"pass_on_{client}")["app"]
+
+    async def two_users() -> None:
+        async with app.router.lifespan_context(app):
+            await fetch(app, "/text")
+            await fetch(app, "/text")
+
+    anyio.run(two_users)
+    assert [asked.get("cookie") for asked in server.asked] == [None, None]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_path_and_query_are_passed_on_as_they_came(app: Any, server: Upstream, target: str) -> None:
+    ask(app, target)
+
+    assert server.targets == [target]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_folder_of_the_server_behind_stays_before_the_path(
+    monkeypatch: pytest.MonkeyPatch, server: Upstream, client: str, target: str
+) -> None:
+    monkeypatch.setenv("UPSTREAM", f"{server.url}/public")
+    ask(run_example(f"pass_on_{client}")["app"], target)
+
+    assert server.targets == [f"/public{target}"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../text",
+        "/..",
+        "/a/../../text",
+        "/%2e%2e/text",
+        "/.%2E/text",
+        "/..%2Ftext",
+        "/a%2F..%2F..%2Ftext",
+        "/..%5Ctext",
+        "/..;/text",
+    ],
+)
+def test_a_path_that_climbs_is_refused_and_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch, server: Upstream, client: str, path: str
+) -> None:
+    monkeypatch.setenv("UPSTREAM", f"{server.url}/public")
+    response = ask(run_example(f"pass_on_{client}")["app"], path)
+
+    assert (response.status, server.targets) == (400, [])
+
+
+@pytest.mark.parametrize("path", ["/a..b", "/...", "/..a/b..", "/a?up=../b"])
+def test_dots_that_climb_nowhere_are_passed_on(app: Any, server: Upstream, path: str) -> None:
+    ask(app, path)
+
+    assert server.targets == [path]
+
+
+def test_the_prefix_of_a_mount_is_not_passed_on(app: Any, server: Upstream) -> None:
+    outer = Starlette(routes=[Mount("/behind", app)])
+
+    async def main() -> None:
+        async with app.router.lifespan_context(app):
+            await fetch(outer, "/behind/a%2Fb?x=1")
+            await fetch(outer, "/behind/")
+
+    anyio.run(main)
+    assert server.targets == ["/a%2Fb?x=1", "/"]
+
+
+def test_a_server_that_gives_no_raw_path_has_its_path_encoded(app: Any, server: Upstream) -> None:
+    async def without(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "raw_path": None}, receive, send)
+
+    async def main() -> FetchedResponse:
+        async with app.router.lifespan_context(app):
+            await fetch(without, "/a%20b%3F%23?x=1")
+            return await fetch(without, "/%2e%2e/text")
+
+    assert anyio.run(main).status == 400
+    assert server.targets == ["/a%20b%3F%23?x=1"]
+
+
+def test_a_raw_number_sign_does_not_end_the_address(app: Any, server: Upstream) -> None:
+    # h11 takes a target with one, though no standard allows it.
+    async def raw(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "path": "/a#b", "raw_path": b"/a#b"}, receive, send)
+
+    async def main() -> None:
+        async with app.router.lifespan_context(app):
+            await fetch(raw, "/")
+
+    anyio.run(main)
+    assert server.targets == ["/a%23b"]
+
+
+def test_a_redirect_is_passed_on_and_not_followed(app: Any, server: Upstream) -> None:
+    response = ask(app, "/moved")
+
+    assert (response.status, response.headers["location"]) == (302, "/text")
+    assert server.targets == ["/moved"]
+
+
+@pytest.mark.parametrize("path", ["//HOST/text", "/%2F/HOST/text", "/https:%2F%2FHOST/text"])
+def test_no_path_leads_to_another_host(app: Any, server: Upstream, path: str) -> None:
+    with upstream() as other:
+        ask(app, path.replace("HOST", other.url.removeprefix("http://")))
+
+        assert (len(server.targets), other.targets) == (1, [])
+
+
 def test_httpx_passes_on_headers_that_are_not_ascii(server: Upstream) -> None:
     response = ask(run_example("pass_on_httpx")["app"], "/named", cookie="name=Müller")
 
@@ -142,6 +275,27 @@ def test_relayed_events_go_on_where_the_client_was(server: Upstream) -> None:
     # As bytes of UTF-8, which the handler of this server takes for Latin-1.
     assert server.asked[0]["last-event-id"].encode("latin-1").decode() == "Müller"
     assert server.left.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("program", "path"), [("relay_events", "/relayed"), ("llm_gateway", "/chat")]
+)
+def test_programs_that_share_a_client_keep_no_cookies_of_the_server_behind(
+    server: Upstream, program: str, path: str
+) -> None:
+    app = run_example(program)["app"]
+
+    async def two_users() -> None:
+        async with app.router.lifespan_context(app):
+            for _ in range(2):
+                method, body = ("POST", b'{"messages": []}') if path == "/chat" else ("GET", b"")
+                async with stream(app, path, method=method, body=body) as client:
+                    await anext(client)
+                    await client.disconnect()
+                    await client.wait_closed()
+
+    anyio.run(two_users)
+    assert [asked.get("cookie") for asked in server.asked] == [None, None]
 
 
 def test_a_refusal_of_the_server_whose_events_are_relayed_is_a_502(

@@ -29,6 +29,7 @@ class Upstream(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.left = threading.Event()
         self.asked: list[dict[str, str]] = []
+        self.targets: list[str] = []
 
     @property
     def url(self) -> str:
@@ -42,8 +43,13 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Upstream
 
-    def do_GET(self) -> None:
+    def note(self) -> None:
         self.server.asked.append({name.lower(): value for name, value in self.headers.items()})
+        # As it came: `path` has one "/" where it begins with two.
+        self.server.targets.append(self.requestline.split()[1])
+
+    def do_GET(self) -> None:
+        self.note()
         answer = getattr(self, f"answer_{self.path.strip('/').split('?')[0]}", None)
         if answer is None:
             self.reply(404, b"nothing here")
@@ -53,6 +59,7 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815  named by http.server
 
     def do_POST(self) -> None:
+        self.note()
         # What a model's API answers; a question without messages is refused.
         body = self.rfile.read(int(self.headers["content-length"]))
         if b"messages" not in body:
@@ -60,6 +67,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Set-Cookie", "of=one")
         self.send_header("Connection", "close")
         self.end_headers()
         deltas = [{"role": "assistant"}, {"content": "Größe\u2028"}, {"content": "\n"}, {}]
@@ -106,6 +114,9 @@ class Handler(BaseHTTPRequestHandler):
         name = 'attachment; filename="日本.txt"'.encode().decode("latin-1")
         self.reply(200, TEXT, ("Content-Disposition", name))
 
+    def answer_moved(self) -> None:
+        self.reply(302, b"moved", ("Location", "/text"))
+
     def answer_cut(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", "1000000")
@@ -116,6 +127,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer_events(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Set-Cookie", "of=one")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         while True:

@@ -1,6 +1,7 @@
 import json
 import os
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from fastapi import FastAPI, HTTPException, Request
@@ -14,7 +15,10 @@ UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:9000")
 async def lifespan(app):
     # A model may think for long before it goes on: no limit for reading.
     timeout = httpx.Timeout(10, read=None)
-    async with httpx.AsyncClient(base_url=UPSTREAM, timeout=timeout) as app.state.client:
+    # All users share the client: its jar would keep cookies of the other server.
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    client = httpx.AsyncClient(base_url=UPSTREAM, timeout=timeout, cookies=no_cookies)
+    async with client as app.state.client:
         yield
 
 

@@ -1,5 +1,6 @@
 import os
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from fastapi import FastAPI, HTTPException, Request
@@ -13,7 +14,10 @@ UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:9000")
 async def lifespan(app):
     # The other server may be silent for long: no limit for reading.
     timeout = httpx.Timeout(10, read=None)
-    async with httpx.AsyncClient(base_url=UPSTREAM, timeout=timeout) as app.state.client:
+    # All users share the client: its jar would keep cookies of the other server.
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    client = httpx.AsyncClient(base_url=UPSTREAM, timeout=timeout, cookies=no_cookies)
+    async with client as app.state.client:
         yield
 
 
