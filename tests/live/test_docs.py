@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from tests.live.support import data, events, ids
 DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 
 
-def program(name: str) -> dict[str, Any]:
+def program(name: str, number: int = 0) -> dict[str, Any]:
     page = DOCS / f"{name}.md"
-    source = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)[0]
+    source = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)[number]
     return run_program(source, str(page), 1)
 
 
@@ -49,6 +49,38 @@ def test_an_answer_survives_a_reload() -> None:
         assert (again.status, again.headers["stream-state"]) == (204, "done")
 
     run(app, reload)
+
+
+def test_a_limit_refuses_before_a_run_begins() -> None:
+    names = program("limits", 1)
+    app, begun, gate = names["app"], [], anyio.Event()
+
+    async def answer() -> AsyncIterator[int]:
+        begun.append(None)
+        yield 1
+        await gate.wait()
+
+    names["answer"] = answer
+
+    async def ask() -> None:
+        account = {"x-account": "7"}
+        async with (
+            stream(app, "/chat", method="POST", headers=account) as first,
+            stream(app, "/chat", method="POST", headers=account) as second,
+        ):
+            await anext(first)
+            await anext(second)
+            refused = await fetch(app, "/chat", method="POST", headers=account)
+            other = stream(app, "/chat", method="POST", headers={"x-account": "8"})
+            async with other as client:
+                assert client.status == 200
+            gate.set()
+        assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+        assert len(begun) == 3
+        assert names["answers"].open == 0
+        assert (await fetch(app, "/chat", method="POST", headers=account)).status == 200
+
+    run(app, ask)
 
 
 def test_late_readers_of_a_channel_get_its_history() -> None:
