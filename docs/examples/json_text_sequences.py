@@ -1,9 +1,16 @@
+import json
+
 from fastapi import FastAPI
+from pydantic_core import to_jsonable_python
 
 from streamkit import StreamingResponse
-from streamkit.encoders.jsonlines import json_serialiser
 
-to_json = json_serialiser()
+
+def to_json(item: object) -> bytes:
+    """In ASCII, so that any text can be sent; NaN is an error, since JSON has none."""
+    text = json.dumps(item, separators=(",", ":"), default=to_jsonable_python, allow_nan=False)
+    return text.encode()
+
 
 
 class JSONSequenceEncoder:
