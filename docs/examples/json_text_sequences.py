@@ -12,7 +12,6 @@ def to_json(item: object) -> bytes:
     return text.encode()
 
 
-
 class JSONSequenceEncoder:
     """Encodes each item as a JSON text sequence does: RS, its JSON text, LF (RFC 7464 §2.2)."""
 

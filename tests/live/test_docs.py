@@ -53,7 +53,8 @@ def test_an_answer_survives_a_reload() -> None:
 
 def test_a_limit_refuses_before_a_run_begins() -> None:
     names = program("limits", 1)
-    app, begun, gate = names["app"], [], anyio.Event()
+    app, gate = names["app"], anyio.Event()
+    begun: list[None] = []
 
     async def answer() -> AsyncIterator[int]:
         begun.append(None)
