@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import pytest
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 
 from streamkit import BodyCut, Honest, Shutdown, StreamingResponse, StreamOutcome, graceful_shutdown
@@ -389,3 +390,36 @@ async def test_honest_leaves_what_is_no_request_alone(anyio_backend: Any) -> Non
     lifespan = {"type": "lifespan"}
     await Honest(app)(lifespan, anyio.sleep_forever, print)  # type: ignore[arg-type]
     assert seen == [({"type": "lifespan"}, anyio.sleep_forever, print)]
+
+
+def chain(error: BaseException | None) -> list[BaseException]:
+    """An error, and those that it came of."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+@pytest.mark.parametrize(
+    "stack", [["gzip"], ["base"], ["gzip", "base"], ["base", "gzip"], ["gzip", "base", "base"]]
+)
+async def test_why_a_body_was_cut_is_raised_or_logged(
+    stack: list[str], coding: str, caplog: pytest.LogCaptureFixture, anyio_backend: Any
+) -> None:
+    app: Any = StreamingResponse(fails_later())
+    for name in stack:
+        is_gzip = name == "gzip"
+        app = GZipMiddleware(app, minimum_size=1) if is_gzip else BaseHTTPMiddleware(app, relay)
+    answer = await fetch(app, headers={"accept-encoding": coding})
+    # Without its end a gzip stream is broken, though its last message may be there.
+    logged = [
+        record.exc_info[1]
+        for record in caplog.records
+        if record.levelno == logging.ERROR and record.exc_info
+    ]
+    assert any(
+        isinstance(each, Broken) for error in (answer.error, *logged) for each in chain(error)
+    )
