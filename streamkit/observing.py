@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from types import TracebackType
@@ -37,12 +37,16 @@ Waiting = Literal["content", "client", "thread"]
 """What an open response waits for: its next item, the client, or a thread for its content."""
 
 
+Headers = Iterable[tuple[bytes, bytes]]
+
+
 class StreamInfo:
     """A response, as observers are told of it: one object from `started` to `ended`.
 
     * `route`: the path template of its route, `"/orders/{id}"`; None without a router.
     * `method`: `"GET"` and the like.
-    * `media_type`: that of the response, None if it has none.
+    * `media_type`: that of the response, None if it has none; of a source that brings its own, from
+      its start on.
     * `client`: the address that the server tells, or None.
     * `status`: None until the response has started, and for ever if it never does.
     * `scope`: the ASGI scope.
@@ -169,6 +173,10 @@ class Observation:
             if each.started is not None:
                 _tell(each.started, info)
 
+    def response_started(self, status: int, headers: Headers) -> None:
+        """Status and headers were sent."""
+        self.info.status, self.info.media_type = status, _media_type(headers)
+
     def first_byte(self) -> None:
         """The first bytes of the body were sent."""
         for each in self._observers:
@@ -183,9 +191,14 @@ class Observation:
                 _tell(each.ended, self.info, outcome)
 
 
-def observe_response(scope: Scope, media_type: str | None) -> Observation | None:
-    """Begin to tell of a response, if anybody observes; set `info.status` once it is known."""
-    return Observation(StreamInfo(scope, media_type)) if observers else None
+def observe_response(scope: Scope, headers: Headers) -> Observation | None:
+    """Begin to tell of a response, if anybody observes."""
+    return Observation(StreamInfo(scope, _media_type(headers))) if observers else None
+
+
+def _media_type(headers: Headers) -> str | None:
+    found = next((value for name, value in headers if name.lower() == b"content-type"), None)
+    return None if found is None else found.decode("latin-1")
 
 
 def _tell(call: Callable[..., Any], *args: Any) -> None:

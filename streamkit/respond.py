@@ -50,12 +50,10 @@ def _take_place(
 
 
 async def _send(response: Sendable, receive: Receive, transfer: Transfer | WholeTransfer) -> None:
-    observation = None
-    if observing.observers:
-        media_type = next((v for n, v in response.raw_headers if n == b"content-type"), b"")
-        observation = observing.observe_response(transfer.scope, media_type.decode() or None)
-    if observation is not None:
-        transfer.observe(observation)
+    writer = transfer.writer
+    observation = writer.observation = observing.observe_response(
+        transfer.scope, response.raw_headers
+    )
     register(transfer)
     observing.register(transfer)
     try:
@@ -64,12 +62,15 @@ async def _send(response: Sendable, receive: Receive, transfer: Transfer | Whole
         forget(transfer)
         observing.forget(transfer)
         outcome = transfer.outcome
-        if response.on_close is not None:
-            await _tell(response, outcome)
-        if observation is not None:
-            observation.ended(outcome)
-        if not transfer.writer.complete:
-            await transfer.ending.show()
+        try:
+            if response.on_close is not None:
+                await _tell(response, outcome)
+        finally:
+            # Also if this task is cancelled meanwhile.
+            if observation is not None:
+                observation.ended(outcome)
+            if not writer.complete:
+                await transfer.ending.show()
     raised = cancellation or transfer.ending.raised()
     if raised is not None:
         raise raised

@@ -12,10 +12,9 @@ import anyio
 from streamkit import loop
 from streamkit.asgi.writer import State, Writer
 from streamkit.aside import Aside
-from streamkit.body.base import Body
+from streamkit.body.base import Begin, Body
 from streamkit.body.compressed import CompressedBody
 from streamkit.encoders.relay import Partial
-from streamkit.observing import Observation
 
 __all__ = ["Frames", "Sender"]
 
@@ -39,8 +38,8 @@ class Sender:
     """Sends the chunks of one body, in the content's task."""
 
     __slots__ = (
-        "_begun", "_is_plain", "_last_type", "aside", "compressed", "first_chunk_at", "frames",
-        "items", "last_item", "observation", "shuts_down", "stopped", "task", "waits", "writer",
+        "_begun", "_last_type", "aside", "compressed", "first_chunk_at", "frames", "is_plain",
+        "items", "last_item", "shuts_down", "stopped", "task", "waits", "writer",
     )  # fmt: skip
 
     def __init__(self, writer: Writer, frames: Frames) -> None:
@@ -48,7 +47,6 @@ class Sender:
         self.frames: Frames = frames
         # The body, if it compresses what it gives; frames then go through it too.
         self.compressed: CompressedBody | None = None
-        self.observation: Observation | None = None
         self.items: int = 0
         # On the loop's clock. An item is there when it was sent: the content did not run before.
         self.first_chunk_at: float | None = None
@@ -63,7 +61,7 @@ class Sender:
         # Of what was sent of the content last.
         self._last_type: type = bytes
         # Whether a chunk is all there is to send, and nothing else to be looked at.
-        self._is_plain = False
+        self.is_plain: bool = False
         # The content's task, for `push`; and a `send` that it is to finish.
         self.task: loop.Task | None = None
         self._begun: Any = None
@@ -80,18 +78,16 @@ class Sender:
                 self.waits = True
                 chunks = await body.ready()
                 self.waits = False
+                is_alone = self.is_plain and len(chunks) == 1 and not body.finished
+                if is_alone and self.push(chunks[0], shield):
+                    continue
                 if (begun := self._begun) is not None:
+                    # What may have come meanwhile is taken next.
                     self._begun = None
                     await begun
                     self.last_item = writer.last_sent
-                if self._is_plain and len(chunks) == 1 and not body.finished:
-                    # The way of an item that comes alone: the fewest steps.
-                    chunk = chunks[0]
-                    self._last_type = type(chunk)
-                    if (rest := writer.begin_body(chunk, shield)) is not None:
-                        await rest
-                    self.items += 1
-                    self.last_item = writer.last_sent
+                    if self.shuts_down and self.is_between_frames:
+                        return
                     continue
                 if self.aside.is_on:
                     await self.aside.wait()
@@ -105,29 +101,35 @@ class Sender:
             if self._begun is not None:
                 self._begun.close()
 
-    def push(self, take: Callable[[], bytes | None]) -> bool:
-        """Send an item while the content's task waits for the body, without waking it.
-
-        False if it can't be done, or if `send` waits, or `take` has nothing: then `ready` has to
-        return, and the task goes on.
-        """
-        if not (self.waits and self._is_plain) or (chunk := take()) is None:
-            return False
+    @property
+    def begin(self) -> Begin:
+        """Takes the first step of a `send`, from the loop, in the content's task."""
         assert self.task is not None
+        return self.task.begin
+
+    def push(self, chunk: bytes, begin: Begin) -> bool:
+        """Send an item that comes alone and `is_plain`, in the fewest steps.
+
+        False if its `send` waits: the content's task then waits for the rest, as soon as `ready`
+        returns. `begin` takes the first step, as for the writer.
+        """
         self._last_type = type(chunk)
-        self._begun = self.writer.begin_body(chunk, self.task.begin)
+        writer = self.writer
+        begun = writer.begin_body(chunk, begin)
         self.items += 1
-        self.last_item = self.writer.last_sent
-        self.waits = self._begun is None
-        return self.waits
+        self.last_item = writer.last_sent
+        if begun is None:
+            return True
+        self._begun = begun
+        self.waits = False
+        return False
 
     async def _send_chunks(self, chunks: list[bytes], body: Body) -> None:
         writer = self.writer
         # Looked at once: a thread may come to its end, and to an error, meanwhile.
         finished = body.finished
         error = body.error if finished else None
-        is_first = chunks and self.first_chunk_at is None
-        if is_first:
+        if chunks and self.first_chunk_at is None:
             self.first_chunk_at = writer.clock()
         elif error is not None and not chunks and not writer.started:
             # It still can become a status.
@@ -139,12 +141,9 @@ class Sender:
             compressed = self.compressed
             self.items = self.items + len(chunks) if compressed is None else compressed.items
             self.last_item = writer.last_sent
-            if is_first and self.observation is not None:
-                self.observation.info.status = writer.status
-                self.observation.first_byte()
         if error is not None and not writer.complete:
             raise error
-        self._is_plain = self.compressed is None and not (
+        self.is_plain = self.compressed is None and not (
             writer.head_only or writer.rates or self.stopped or self.shuts_down
         )
 
@@ -177,12 +176,12 @@ class Sender:
     def stop(self) -> None:
         """Send nothing more of the body."""
         self.stopped = True
-        self._is_plain = False
+        self.is_plain = False
 
     def shut_down(self) -> None:
         """End after what is ready now."""
         self.shuts_down = True
-        self._is_plain = False
+        self.is_plain = False
 
     async def start_late(self) -> None:
         """Start the response though nothing is ready."""
@@ -226,7 +225,7 @@ class Sender:
         last: bool = False,
     ) -> None:
         """Send something while the content's task waits for the content; `last`: at its end."""
-        self._is_plain = False
+        self.is_plain = False
         # It may be over before that task has its turn. Or chunks are ready, and come first: they
         # may be compressed already.
         self.aside.begin(

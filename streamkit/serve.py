@@ -23,7 +23,7 @@ from streamkit.body.threaded import threaded_body
 from streamkit.content import ContentTask
 from streamkit.ending import Ending
 from streamkit.errors import ClientTooSlow, GraceExceeded
-from streamkit.observing import Observation, Progress, Waiting
+from streamkit.observing import Progress, Waiting
 from streamkit.outcome import Reason, StreamOutcome
 from streamkit.sender import Frames, Sender
 from streamkit.watch import Limits, Watch
@@ -57,10 +57,6 @@ class Transfer:
         )
         # What may hold the request, whose body it is going to read.
         self._content = content
-
-    def observe(self, observation: Observation) -> None:
-        """Tell an observer how it goes."""
-        self.sender.observation = observation
 
     # in the request's own task
 

@@ -222,7 +222,11 @@ def whole_transfer(
     response: Sendable, source: ByteSource, scope: Scope, send: Send, writer: Writer
 ) -> WholeTransfer | None:
     """The transfer of a small source that can be had without waiting."""
-    chunks = ready_chunks(response, source, scope, writer)
+    try:
+        chunks = ready_chunks(response, source, scope, writer)
+    except Exception:
+        # The other way asks again, where what is raised ends a response, and closes its content.
+        return None
     if chunks is None:
         return None
 

@@ -21,7 +21,7 @@ from streamkit.ending import Ending, failure
 from streamkit.errors import GraceExceeded
 from streamkit.http.plan import Plan, plan
 from streamkit.http.ranges import Span
-from streamkit.observing import Observation, Progress
+from streamkit.observing import Progress
 from streamkit.outcome import Reason, StreamOutcome
 from streamkit.sources import ByteSource, PathSource, SourceInfo
 
@@ -97,7 +97,6 @@ class WholeTransfer:
         "__weakref__",
         "_chunks",
         "_cleanup_timeout",
-        "_observation",
         "_owned",
         "ending",
         "scope",
@@ -116,14 +115,9 @@ class WholeTransfer:
         self.scope: Scope = scope
         self.writer: Writer = writer
         self.ending: Ending = Ending(scope, send, writer)
-        self._observation: Observation | None = None
         self._chunks = chunks
         self._owned = owned
         self._cleanup_timeout = cleanup_timeout
-
-    def observe(self, observation: Observation) -> None:
-        """Tell an observer how it goes."""
-        self._observation = observation
 
     def end(self, reason: Reason, error: BaseException | None) -> None:
         """End it before it begins."""
@@ -144,9 +138,6 @@ class WholeTransfer:
                 await self.ending.end_unstarted()
         except BaseException as exc:
             self.ending.decide("error", failure(exc))
-        if self._observation is not None and self._chunks and self.writer.bytes_sent:
-            self._observation.info.status = self.writer.status
-            self._observation.first_byte()
         if self._owned:
             await self._close()
         return cancellation

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from streamkit import PlainTextStreamingResponse, open_streams
+from streamkit.body.gather import Gatherer
 
 
 class Content:
@@ -71,10 +72,13 @@ SCOPE = {
     "http_version": "1.1",
 }
 
+CONTENT = (Gatherer._take_items.__code__, Gatherer._close_content.__code__)
+
 
 def is_suspended(thing: object) -> bool:
-    """Whether it is the coroutine that runs a content, and waits."""
-    return isinstance(thing, CoroutineType) and thing.__name__ == "_drive" and bool(thing.cr_frame)
+    """Whether it is a coroutine that runs or closes a content, and waits."""
+    is_content = isinstance(thing, CoroutineType) and thing.cr_code in CONTENT
+    return is_content and bool(thing.cr_frame)
 
 
 @pytest.mark.parametrize("send", [takes_all, takes_nothing, fails])

@@ -71,6 +71,32 @@ async def test_what_was_ready_goes_out_before_the_farewell(anyio_backend: Any) -
     assert body.endswith(b"data: first\n\ndata: second\n\ndata: bye\n\n")
 
 
+async def test_a_farewell_follows_an_item_that_was_on_its_way(anyio_backend: Any) -> None:
+    on_its_way = anyio.Event()
+
+    async def events() -> AsyncIterator[str]:
+        for n in range(3):
+            yield f"{n}"
+            await anyio.sleep(0.001)
+        yield "x" * 1000
+        await anyio.sleep(0.001)
+        yield "last"
+        on_its_way.set()
+        await anyio.sleep_forever()
+
+    response = SSEStreamingResponse(events(), farewell="bye")
+    async with graceful_shutdown(30.0) as shutdown, stream(response, read_ahead=5) as client:
+        with anyio.fail_after(10):
+            for _ in range(3):
+                await anext(client)
+            await on_its_way.wait()
+            await anyio.sleep(0.01)
+            # The client has not taken the last item yet, and its `send` waits.
+            shutdown.request()
+            body = await client.read()
+    assert body.endswith(b"x\n\ndata: last\n\ndata: bye\n\n")
+
+
 async def test_a_farewell_waits_for_no_thread(anyio_backend: Any) -> None:
     released = threading.Event()
 

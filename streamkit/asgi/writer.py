@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
+from inspect import CO_COROUTINE, iscoroutinefunction
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from starlette.types import Message, Scope, Send
 from streamkit import loop
 from streamkit.asgi.pace import Rates
 from streamkit.errors import ClientTooSlow
+from streamkit.observing import Observation
 
 __all__ = ["ClientLeft", "State", "Writer"]
 
@@ -42,7 +44,7 @@ class Writer:
     """Writes one response; used by one task at a time."""
 
     def __init__(self, scope: Scope, send: Send, status: int, headers: Any) -> None:
-        self._send = send
+        self._send = _stepwise(send)
         self._prefix = "websocket." if scope["type"] == "websocket" else ""
         self._is_http = not self._prefix
         self._body_type = f"{self._prefix}http.response.body"
@@ -52,6 +54,8 @@ class Writer:
         self.head_only: bool = scope.get("method") == "HEAD"
         self.state: State = State.NEW
         self.bytes_sent: int = 0
+        # Told of the start and of the first byte.
+        self.observation: Observation | None = None
         # Takes the first step of a `send`: the rest to wait for, or None if there is none. A body
         # protects it from its content's cancellations.
         self.shield: Callable[[Any], Any] | None = None
@@ -91,6 +95,8 @@ class Writer:
             # response now can still be a status.
             self.state = State.NEW
             raise
+        if self.observation is not None:
+            self.observation.response_started(self.status, self.headers)
 
     async def write(self, chunks: list[bytes], *, last: bool = False) -> None:
         """Send chunks, joined where they are small, and the end with them if it is the `last`."""
@@ -198,6 +204,8 @@ class Writer:
         except OSError as exc:
             raise ClientLeft from exc
         self.last_sent = clock()
+        if size and not self.bytes_sent and self.observation is not None:
+            self.observation.first_byte()
         self.bytes_sent += size
 
 
@@ -220,3 +228,18 @@ def join(chunks: list[bytes]) -> list[bytes]:
     if size:
         bodies.append(b"".join(chunks[start:]))
     return bodies
+
+
+def _stepwise(send: Send) -> Send:
+    """`send` itself, or one that makes a coroutine of the awaitable it gives (granian's).
+
+    A body steps a coroutine by hand; ASGI promises no more than an awaitable.
+    """
+    code = getattr(send, "__code__", None)
+    if code.co_flags & CO_COROUTINE if code is not None else iscoroutinefunction(send):
+        return send
+
+    async def wait(message: Message) -> None:
+        await send(message)
+
+    return wait

@@ -6,24 +6,27 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from streamkit.encoders import Encoder
 from streamkit.encoders.text import TextEncoder
 from streamkit.start import ResponseStart
 
 __all__ = [
+    "ALONE",
+    "CHECK_EVERY",
     "END",
+    "FIRST_CHECK",
+    "Begin",
     "Body",
     "Coding",
     "Pace",
+    "Pusher",
     "blame",
     "coding_of",
     "encode_first",
     "weigh",
 ]
-
-T = TypeVar("T")
 
 # Seconds in which items are gathered before they are sent and the loop has its turn.
 LOOP_SLICE = 0.001
@@ -31,11 +34,16 @@ LOOP_SLICE = 0.001
 ITEM_WEIGHT = 16
 # Most bytes added between two checks of the flags and the clock.
 CHECK_EVERY = 1024
-# Bytes added after a wait until the first check: a small item that comes alone needs none.
+# Bytes added after a wait until the first check.
 FIRST_CHECK = 4 * ITEM_WEIGHT
+# In place of the end of a slice: the next item may come alone.
+ALONE = -1.0
 # Seconds between two checks up to which items are quick, and checks may be rarer.
 QUICK = 0.0001
 
+
+# Takes the first step of a `send`, and gives the rest of it to wait for, if there is any.
+Begin = Callable[[Any], "Awaitable[Any] | None"]
 
 # In place of an item: there is none.
 END: Any = object()
@@ -133,7 +141,7 @@ class Body(Protocol):
         """
         ...
 
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
+    def shield(self, sending: Coroutine[Any, Any, Any]) -> Awaitable[Any] | None:
         """Begin a `send`, unharmed by cancellations that belong to the content.
 
         The rest of it to wait for; None if it is done already.
@@ -150,6 +158,32 @@ class Body(Protocol):
 
     def aclose(self) -> Awaitable[None]:
         """Stop, and return when the content is closed and the body finished."""
+        ...
+
+
+class Pusher(Protocol):
+    """What sends an item that comes alone, while the task that sends the body is in `ready`.
+
+    A body that has a method `use_sender` is given one, where that can be done.
+    """
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is being sent; if not, `ready` has to return, with nothing."""
+        ...
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether an item may be pushed now."""
+        ...
+
+    @property
+    def begin(self) -> Begin:
+        """For a `push` from outside that task."""
+        ...
+
+    def push(self, chunk: bytes, begin: Begin) -> bool:
+        """Send an item; False if its `send` waits."""
         ...
 
 
@@ -183,7 +217,7 @@ class Pace:
     def is_over(self) -> bool:
         """Whether the slice is over; sets how many bytes may pass until the next question."""
         now = monotonic()
-        if not self.until:
+        if self.until <= 0:
             self.until = now + self._slice
             self.allowed = FIRST_CHECK
         elif now - self._checked < QUICK:

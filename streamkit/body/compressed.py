@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from streamkit.body.base import Body, Coding
 from streamkit.body.queue import Queue
@@ -17,8 +17,6 @@ from streamkit.compress import Coder
 from streamkit.encoders.relay import Partial
 
 __all__ = ["CompressedBody", "CompressedQueue", "compressed"]
-
-T = TypeVar("T")
 
 # Plain bytes that a thread gathers before it compresses them: a call for each item costs more than
 # the item, and the loop, which may have to do it for the thread, does not feel one for these.
@@ -86,7 +84,7 @@ class CompressedBody:
             made += coder.flush()
         return [made] if made else []
 
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
+    def shield(self, sending: Coroutine[Any, Any, Any]) -> Awaitable[Any] | None:
         return self._body.shield(sending)
 
     def stop(self) -> bool:

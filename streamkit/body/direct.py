@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 
@@ -12,8 +12,6 @@ from streamkit.body.base import END, Coding
 from streamkit.closing import close_async, first_of, name_of
 
 __all__ = ["DirectBody"]
-
-T = TypeVar("T")
 
 
 class DirectBody:
@@ -57,7 +55,7 @@ class DirectBody:
         await self.aclose()
         return []
 
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T]:
+    def shield(self, sending: Coroutine[Any, Any, Any]) -> Awaitable[Any]:
         return sending
 
     def stop(self) -> bool:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Generator
 from types import coroutine
 from typing import Any
 
-from streamkit.body.base import END, ITEM_WEIGHT, LOOP_SLICE, Coding, Pace, blame, encode_first
+from streamkit.body.base import (
+    CHECK_EVERY,
+    END,
+    ITEM_WEIGHT,
+    LOOP_SLICE,
+    Coding,
+    Pace,
+    blame,
+    encode_first,
+)
 from streamkit.body.following import async_followed, cancel_at_yield
 from streamkit.closing import close_async, first_of, name_of
 
@@ -15,7 +23,7 @@ __all__ = ["PAUSED", "CancelledAtYield", "Gatherer", "Mark"]
 
 
 class Mark:
-    """What `_drive` yields to the one who steps it, instead of a future."""
+    """What a coroutine yields to the one who steps it, instead of a future."""
 
 
 # A batch is complete; the content waits at its `yield`.
@@ -27,7 +35,7 @@ class CancelledAtYield(BaseException):
 
 
 class Gatherer:
-    """The coroutine that runs the content; whoever steps it takes the chunks."""
+    """The coroutines that run and close the content; whoever steps them takes the chunks."""
 
     def __init__(self, content: AsyncIterable[Any]) -> None:
         self._content = content
@@ -50,39 +58,25 @@ class Gatherer:
         """What its author calls the content, for the log."""
         return name_of(self._content)
 
-    async def _drive(self) -> None:
-        """Take, encode and gather all items, and close the content; sets `error`."""
-        error: BaseException | None = None
-        try:
-            if not self.stopped:
-                await self._take_items()
-        except GeneratorExit:
-            # By the content, or since this is closed with its loop: who steps it can tell.
-            raise
-        except BaseException as exc:
-            # That it was cancelled, as `stop` asked for, is no failure.
-            asked = self.stopped and isinstance(exc, asyncio.CancelledError)
-            error = None if asked else exc
-        await self._close_content(error)
-
     async def _close_content(self, error: BaseException | None) -> None:
         self.error, self._closing = error, True
         closing = await close_async(self._iterator, self._content)
         self.error = first_of(error, closing)
 
     async def _take_items(self) -> None:
+        """Take, encode and gather all items."""
         coding, pace = self._coding, self._pace
         assert coding is not None
         encode, measure = coding.encode, coding.measure
         exact, quick = coding.exact, coding.quick
-        self._iterator = iterator = async_followed(aiter(self._content))
-        item = await anext(iterator, END)
-        data = END if item is END else encode_first(coding, item)
+        data = await self._take_first(coding)
+        iterator: Any = self._iterator
+        item: Any = None
         added = 0
         try:
-            while item is not END:
+            while data is not END:
                 try:
-                    if data is not END and data:
+                    if data:
                         self._chunks.append(data)
                         size = measure(data) + ITEM_WEIGHT
                         if self._batch_is_complete(size) and await self._pause():
@@ -102,11 +96,22 @@ class Gatherer:
                 else:
                     break
                 item = await cancel_at_yield(iterator, cancellation)
-                data = b"" if item is END else encode(item)
+                data = END if item is END else encode(item)
         except Exception as exc:
             raise blame(item, exc) from exc.__cause__
-        if tail := coding.finish():
+        if not self.stopped and (tail := coding.finish()):
             self._chunks.append(tail)
+
+    async def _take_first(self, coding: Coding) -> Any:
+        """The chunk of the first item, empty for a `ResponseStart`; `END` if there is none."""
+        if self.stopped:
+            return END
+        self._iterator = iterator = async_followed(aiter(self._content))
+        item = await anext(iterator, END)
+        if item is END:
+            return END
+        data = encode_first(coding, item)
+        return b"" if data is END else data
 
     @coroutine
     def _pause(self) -> Generator[Any, None, bool]:
@@ -123,6 +128,11 @@ class Gatherer:
             # The first chunk leaves alone: the client waits for it.
             self._is_first = False
             return True
+        pace = self._pace
+        if pace.until < 0 and added < CHECK_EVERY:
+            # It may come alone, and is not worth a look at the clock: the next one is.
+            pace.begin()
+            return False
         assert self._coding is not None
-        self._yields = self._pace.is_over() or self._gathered >= self._coding.max_buffer
+        self._yields = pace.is_over() or self._gathered >= self._coding.max_buffer
         return self._yields

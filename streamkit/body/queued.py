@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from streamkit import loop
 from streamkit.body.base import Coding
@@ -11,8 +11,6 @@ from streamkit.body.queue import Queue, ThreadSignal
 from streamkit.closing import name_of
 
 __all__ = ["QueuedBody"]
-
-T = TypeVar("T")
 
 
 class QueuedBody:
@@ -51,7 +49,7 @@ class QueuedBody:
         first, self._is_first = self._is_first, False
         return queue.take(1 if first else None)
 
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T]:
+    def shield(self, sending: Coroutine[Any, Any, Any]) -> Awaitable[Any]:
         return sending
 
     async def aclose(self) -> None:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from streamkit import loop
-from streamkit.body.base import LOOP_SLICE, Coding
+from streamkit.body.base import LOOP_SLICE, Coding, Pusher
 from streamkit.live.reader import Reader
 
 __all__ = ["ReaderBody"]
-
-T = TypeVar("T")
-
-
-class Sender(Protocol):
-    """What sends from the loop, while the task that reads the body waits."""
-
-    @property
-    def waits(self) -> bool: ...
-    def push(self, take: Callable[[], bytes | None]) -> bool: ...
 
 
 class Followed(Protocol):
@@ -50,7 +40,7 @@ class ReaderBody:
         self._reader: Reader | None = None
         self._coding: Coding | None = None
         # With both it sends from the loop what comes while its task waits.
-        self._sender: Sender | None = None
+        self._sender: Pusher | None = None
         self._signal: loop.Signal | None = None
         self._is_first = True
         # When the loop has to have its turn; 0 after a wait.
@@ -61,7 +51,7 @@ class ReaderBody:
     def start(self, coding: Coding) -> None:
         self._coding = coding
 
-    def use_sender(self, sender: Sender) -> None:
+    def use_sender(self, sender: Pusher) -> None:
         """Push items into this from the loop."""
         self._sender, self._signal = sender, loop.make_signal()
 
@@ -98,7 +88,7 @@ class ReaderBody:
             self._end()
         return chunks
 
-    async def _wait_and_push(self, reader: Reader, sender: Sender) -> bool:
+    async def _wait_and_push(self, reader: Reader, sender: Pusher) -> bool:
         """Wait while items are pushed; False if a `send` waits, which the task is to finish."""
         assert self._signal is not None
         idle = reader.tail.idle
@@ -115,9 +105,10 @@ class ReaderBody:
         assert reader is not None
         assert sender is not None
         assert self._signal is not None
-        if sender.push(reader.flow) and reader.is_level:
-            return True
-        if sender.waits and reader.is_level and reader.tail.error is None:
+        if sender.waits and sender.is_plain and (chunk := reader.flow()) is not None:
+            if sender.push(chunk, sender.begin) and reader.is_level:
+                return True
+        elif sender.waits and reader.is_level and reader.tail.error is None:
             # It has all of it.
             return True
         self._signal.set()
@@ -149,7 +140,7 @@ class ReaderBody:
         self._reader = None
         self.finished = True
 
-    def shield(self, sending: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
+    def shield(self, sending: Coroutine[Any, Any, Any]) -> Awaitable[Any] | None:
         # No scope of the content is around a `send`.
         if self._sender is None:
             return sending

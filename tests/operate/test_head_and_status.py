@@ -183,6 +183,24 @@ async def test_the_very_first_item_may_say_status_and_headers(
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("cls", [StreamingResponse, CSVStreamingResponse, SSEStreamingResponse])
+async def test_what_is_raised_after_the_start_item_is_what_the_app_sees(
+    cls: Any, flavour: str
+) -> None:
+    async def conflicts() -> AsyncIterator[Any]:
+        yield ResponseStart(headers={"x-count": "1"})
+        raise HTTPException(409, "the real reason")
+
+    def conflicts_sync() -> Iterator[Any]:
+        yield ResponseStart(headers={"x-count": "1"})
+        raise HTTPException(409, "the real reason")
+
+    content = conflicts() if flavour == "async" else conflicts_sync()
+    answer = await fetch(answering(lambda: cls(content)))
+    assert (answer.status, answer.body) == (409, b"the real reason")
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
 async def test_a_later_start_is_an_error_that_says_so(flavour: str) -> None:
     response = StreamingResponse(Content(b"a", ResponseStart(status_code=201)).of(flavour))
     answer = await fetch(response)

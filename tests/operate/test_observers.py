@@ -40,7 +40,7 @@ COMPLETE = StreamOutcome("complete", 1000, 0.5)
 
 
 def respond(outcome: StreamOutcome, status: int | None = 200, **scope: Any) -> None:
-    observation = observe_response(SCOPE | scope, "text/plain")
+    observation = observe_response(SCOPE | scope, [(b"content-type", b"text/plain")])
     assert observation is not None
     observation.info.status = status
     if outcome.bytes_sent:
@@ -73,7 +73,7 @@ def test_prometheus_text_has_durations_bytes_and_reasons() -> None:
         respond(COMPLETE)
         respond(StreamOutcome("disconnect", 500, 30.0))
         respond(StreamOutcome("timeout", 0, 2.0, SendTimeout(2.0)), status=None)
-        open_one = observe_response(SCOPE, None)
+        open_one = observe_response(SCOPE, [])
         text = generate_latest(registry).decode()
         assert open_one is not None
         open_one.ended(COMPLETE)
@@ -117,8 +117,8 @@ from streamkit.observers.prometheus import PrometheusObserver
 from streamkit.observing import observe_response
 
 observe(PrometheusObserver())
-observe_response({"type": "http", "method": "GET"}, None).ended(StreamOutcome("complete", 7, 0.5))
-left_open = observe_response({"type": "http", "method": "GET"}, None)
+observe_response({"type": "http", "method": "GET"}, []).ended(StreamOutcome("complete", 7, 0.5))
+left_open = observe_response({"type": "http", "method": "GET"}, [])
 registry = CollectorRegistry()
 multiprocess.MultiProcessCollector(registry)
 print(generate_latest(registry).decode())
@@ -178,7 +178,7 @@ def test_opentelemetry_exports_durations_bytes_and_reasons(reader: InMemoryMetri
         respond(COMPLETE)
         respond(StreamOutcome("error", 10, 1.5, LookupError("gone")))
         respond(StreamOutcome("cancelled", 0, 1.0), status=None)
-        open_one = observe_response(SCOPE, None)
+        open_one = observe_response(SCOPE, [])
         found = points(reader)
         assert open_one is not None
     assert point(found, "http.server.active_requests", REQUEST).value == 1
@@ -214,7 +214,7 @@ def test_the_span_of_the_request_gets_events(reader: InMemoryMetricReader) -> No
     tracer = provider.get_tracer("test")
     observer = OpenTelemetryObserver(MeterProvider([reader]))
     with observe(observer), tracer.start_as_current_span("request"):
-        observation = observe_response(SCOPE, None)
+        observation = observe_response(SCOPE, [])
         assert observation is not None
         # The body may be sent in another task, in which no span is current.
         with trace.use_span(trace.INVALID_SPAN):

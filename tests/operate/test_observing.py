@@ -26,6 +26,7 @@ from streamkit.observing import (
 from streamkit.testing import fetch
 
 DONE = StreamOutcome("complete", 10, 0.5)
+HEADERS = [(b"content-type", b"text/plain")]
 SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "client": ("10.0.0.1", 4000)}
 
 
@@ -63,10 +64,10 @@ class Broken(Observer):
 
 def respond() -> StreamInfo | None:
     """What a response does."""
-    observation = observe_response(SCOPE, "text/plain")
+    observation = observe_response(SCOPE, HEADERS)
     if observation is None:
         return None
-    observation.info.status = 200
+    observation.response_started(200, HEADERS)
     observation.first_byte()
     observation.ended(DONE)
     return observation.info
@@ -112,7 +113,7 @@ def test_an_observer_registered_at_start_stays() -> None:
 def test_a_response_that_began_is_told_of_to_its_end() -> None:
     early, late = Recorder(), Recorder()
     with observe(early):
-        observation = observe_response(SCOPE, None)
+        observation = observe_response(SCOPE, [])
     assert observation is not None
     with observe(late):
         observation.ended(DONE)
@@ -123,7 +124,7 @@ def test_a_response_that_began_is_told_of_to_its_end() -> None:
 def test_an_end_is_told_once() -> None:
     ends = EndsOnly()
     with observe(ends):
-        observation = observe_response(SCOPE, None)
+        observation = observe_response(SCOPE, [])
         assert observation is not None
         observation.ended(DONE)
         observation.ended(DONE)
