@@ -133,7 +133,8 @@ class Transfer:
     def end(self, reason: Reason, error: BaseException | None) -> None:
         """End the response; the first reason stands."""
         sender = self.sender
-        can_tell = reason == "error" and sender.is_waiting and sender.can_tell_errors
+        failed = reason in ("error", "timeout")
+        can_tell = failed and sender.is_waiting and sender.can_tell_errors
         if self.ending.decide(reason, error) and can_tell and error is not None:
             sender.do_aside(partial(sender.tell_error, error), self._aside_failed, last=True)
         else:

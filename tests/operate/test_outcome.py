@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import anyio
 import pytest
@@ -14,6 +15,7 @@ from starlette.routing import Route
 
 from streamkit import (
     BodyCut,
+    DeadlineExceeded,
     ItemTimeout,
     JSONLinesStreamingResponse,
     SSEStreamingResponse,
@@ -141,27 +143,31 @@ async def test_content_that_stalls_before_the_start_is_a_504_of_the_apps_handler
 
 @pytest.mark.parametrize("flavour", ["sync", "aio"])
 @pytest.mark.parametrize("keep_alive", [None, 0.01])
+@pytest.mark.parametrize(
+    ("limit", "reason", "error"),
+    [("item_timeout", "error", ItemTimeout), ("deadline", "timeout", DeadlineExceeded)],
+)
 async def test_content_that_stalls_midway_is_told_of_and_cut_whatever_the_keep_alives(
-    keep_alive: float | None, flavour: str
+    limit: Any, reason: str, error: type[Exception], keep_alive: float | None, flavour: str
 ) -> None:
     outcomes: list[StreamOutcome] = []
     response = SSEStreamingResponse(
         getattr(Stalled("one"), flavour)(),
-        item_timeout=0.4,
         keep_alive=keep_alive,
         error_item=lambda exc: {"failed": type(exc).__name__},
         on_close=outcomes.append,
+        **{limit: 0.4},
     )
     async with stream(response) as client:
         with pytest.raises(BodyCut):
             await client.read()
         await client.wait_closed()
         body = b"".join(message.get("body", b"") for message in client.messages)
-        assert isinstance(client.error, ItemTimeout)
+        assert isinstance(client.error, error)
     assert b"data: one\n\n" in body
-    assert body.endswith(b'data: {"failed":"ItemTimeout"}\n\n')
+    assert body.endswith(f'data: {{"failed":"{error.__name__}"}}\n\n'.encode())
     assert (b": keep-alive" in body) == (keep_alive is not None)
-    assert [(o.reason, type(o.error)) for o in outcomes] == [("error", ItemTimeout)]
+    assert [(o.reason, type(o.error)) for o in outcomes] == [(reason, error)]
 
 
 async def test_content_that_gives_an_item_in_time_does_not_stall() -> None:
