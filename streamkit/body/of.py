@@ -22,6 +22,7 @@ from streamkit.body.source import PlanContent, WholeSource
 from streamkit.body.stepped import SteppedBody
 from streamkit.body.threaded import ThreadedBody
 from streamkit.encoders.rows import refuse_table
+from streamkit.encoders.text import TextEncoder
 from streamkit.http.mediatypes import is_textual
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, is_seekable
 
@@ -91,7 +92,7 @@ def body_of(opened: Opened) -> Body:
 
 def _source_of(content: Any, charset: str) -> ByteSource | None:
     if isinstance(content, str):
-        return BytesSource(content.encode(charset))
+        return BytesSource(TextEncoder(charset).encode(content))
     if isinstance(content, bytes | bytearray | memoryview):
         return BytesSource(content)
     if isinstance(content, ByteSource):

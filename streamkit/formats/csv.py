@@ -10,7 +10,6 @@ from starlette.background import BackgroundTask
 
 from streamkit.declare import Option, anything, flag, one_of
 from streamkit.encoders import Encoder
-from streamkit.encoders.charsets import charset_of_type, find_charset
 from streamkit.encoders.csv import CSVDialect, CSVEncoder
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
@@ -85,12 +84,6 @@ class CSVStreamingResponse(StreamingResponse):
         ) -> None: ...
 
     def make_encoder(self) -> Encoder[Any]:
-        said = charset_of_type(self.media_type)
-        self._charset = self.charset
-        if said is not None and "charset" in self.__dict__:
-            self._check_charset(said, self.charset)
-        elif said is not None:
-            self._charset = said
         return CSVEncoder(
             self.columns,
             missing=self.missing,
@@ -101,18 +94,3 @@ class CSVStreamingResponse(StreamingResponse):
             unencodable=self.unencodable,
             **(self.dialect or {}),
         )
-
-    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        self.charset: str = find_charset(self.charset).label
-        super().init_headers(headers)
-        said = charset_of_type(self.headers.get("content-type"))
-        if said is not None:
-            self._check_charset(said, self._charset)
-
-    def _check_charset(self, said: str, charset: str) -> None:
-        """What the type says must be what is written."""
-        if not find_charset(charset).is_read_as(find_charset(said)):
-            raise ValueError(
-                f"the type of this CSV says charset={said}, and the rows are written in {charset}; "
-                f"pass the same one as charset="
-            )
