@@ -1,7 +1,7 @@
 """The iterables that produce an archive's bytes, and who closes what.
 
-A list's members are taken at construction; what an iterator gives is told by its first item, on
-the side that drives it: a worker thread, or the task of an async one.
+A list's members are taken at construction; what an iterator gives is told by its first item, which
+a `ResponseStart` may precede, on the side that drives it: a worker thread, or the task of an async one.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from streamkit.body.base import Coding
 from streamkit.body.threaded import ThreadedBody
 from streamkit.closing import close_async
 from streamkit.iterate import Stream
+from streamkit.start import ResponseStart
 
 __all__ = ["archive_of"]
 
@@ -150,9 +151,12 @@ class _Feed:
         self._tasks = tasks
         self._ends = ends
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Any]:
         self._iterator = iterator = iter(self._members)
         first = next(iterator, END)
+        if isinstance(first, ResponseStart):
+            yield first
+            first = next(iterator, END)
         if first is END or isinstance(first, ZipMember):
             yield from self._write(first, iterator)
         else:
@@ -211,6 +215,9 @@ class _AsyncFeed:
     async def __aiter__(self) -> AsyncIterator[Any]:
         self._iterator = iterator = aiter(self._members)
         item: Any = await anext(iterator, END)
+        if isinstance(item, ResponseStart):
+            yield item
+            item = await anext(iterator, END)
         writes = item is END or isinstance(item, ZipMember)
         while item is not END:
             if isinstance(item, ZipMember) is not writes:

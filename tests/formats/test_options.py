@@ -95,7 +95,9 @@ async def test_csv_is_of_the_charset_that_its_type_says(
     ],
 )
 async def test_csv_whose_type_says_another_charset_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"the type of this CSV.* says charset=.*pass the same one"):
+    with pytest.raises(
+        ValueError, match=r"the type of this CSV.* says charset=.*pass the same one"
+    ):
         CSVStreamingResponse([], **given)
 
 
