@@ -94,8 +94,8 @@ class MultipartStreamingResponse(StreamingResponse):
     def make_encoder(self) -> Encoder[Any]:
         if find_charset(self._charset).codec != "utf-8":
             raise ValueError(
-                f"the parts of a multipart response are bytes, which charset={self._charset!r} does "
-                f"not change; name it in part_media_type"
+                f"the parts of a multipart response are bytes, which charset={self._charset!r} "
+                f"does not change; name it in part_media_type"
             )
         return MultipartEncoder(
             self.part_media_type,
