@@ -109,6 +109,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     options: ClassVar[type] = ResponseOptions
     _ends_on_shutdown = False
     _precompressed = False
+    _has_own_encoder = False
 
     def __init__(
         self,
@@ -239,19 +240,17 @@ def _write_headers(response: StreamingResponse, headers: Mapping[str, str] | Non
     if own != "utf-8":
         response.charset = find_charset(own).label
     response.init_headers(headers)
-    if not headers and ";" not in (response.media_type or ""):
-        return own
-    said = parameter(response.headers.get("content-type"), "charset")
+    said = None
+    if headers or ";" in (response.media_type or ""):
+        said = parameter(response.headers.get("content-type"), "charset")
     if not said or said.lower() == response.charset:
         return own
-    if not given:
-        return said
-    if not find_charset(own).is_read_as(find_charset(said)):
+    if given and not find_charset(own).is_read_as(find_charset(said)):
         raise ValueError(
             f"the type of this {type(response).__name__} says charset={said}, and its text is "
             f"written in {own}; pass the same one as charset="
         )
-    return own
+    return own if given else said
 
 
 def _open(response: StreamingResponse, content: Any, encoder: Encoder[Any]) -> tuple[Opened, int]:
@@ -266,6 +265,11 @@ def _open(response: StreamingResponse, content: Any, encoder: Encoder[Any]) -> t
 
 
 def _check_encoder(response: StreamingResponse, encoder: Any) -> None:
+    if response._has_own_encoder and response.encoder is not TextEncoder:
+        raise ValueError(
+            f"{type(response).__name__} takes no encoder, for it has its own; override "
+            f"make_encoder(), or pass encoder= and media_type= to StreamingResponse"
+        )
     if type(encoder) is not TextEncoder and not isinstance(encoder, Encoder):
         raise TypeError(
             f"encoder must give an object with encode(item) and finish(), "

@@ -57,6 +57,7 @@ class CSVStreamingResponse(StreamingResponse):
 
     media_type = "text/csv"
     options: ClassVar[type] = CSVOptions
+    _has_own_encoder = True
     columns: Sequence[str] | None = None
     missing: object = ...
     extra: Literal["error", "ignore"] = "error"

@@ -66,6 +66,7 @@ class JSONItems(StreamingResponse, Generic[T]):
     """
 
     options: ClassVar[type] = JSONOptions
+    _has_own_encoder = True
     # Functions, or methods of a subclass, as `error_detail`.
     dumps: Any = None
     default: Any = None

@@ -45,6 +45,7 @@ class MultipartStreamingResponse(StreamingResponse):
 
     media_type = "multipart/x-mixed-replace"
     options: ClassVar[type] = MultipartOptions
+    _has_own_encoder = True
     part_media_type: str | None = None
     part_length: bool = False
     boundary: str | None = None

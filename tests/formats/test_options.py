@@ -22,6 +22,7 @@ from streamkit import (
     SSEStreamingResponse,
     StreamingResponse,
 )
+from streamkit.encoders.jsonlines import JSONLinesEncoder
 from streamkit.testing import FetchedResponse, fetch, stream, virtual_time
 from tests.conftest import BACKENDS
 
@@ -149,6 +150,15 @@ async def test_a_charset_of_multipart_is_refused_since_parts_are_bytes() -> None
 async def test_a_charset_that_is_none_is_refused(kind: Any) -> None:
     with pytest.raises(ValueError, match="charset 'klingon' is none that Python can encode"):
         kind([], charset="klingon")
+
+
+@pytest.mark.parametrize("kind", [CSVStreamingResponse, *JSON_KINDS, MultipartStreamingResponse])
+async def test_an_encoder_beside_that_of_the_format_is_refused(kind: Any) -> None:
+    error = r"takes no encoder, for it has its own; .*pass encoder= .*to StreamingResponse"
+    with pytest.raises(ValueError, match=error):
+        kind([], encoder=JSONLinesEncoder)
+    with pytest.raises(ValueError, match=error):
+        type("Mine", (kind,), {"encoder": JSONLinesEncoder})([])
 
 
 # rows
