@@ -190,6 +190,13 @@ def _files(charset: Charset, unencodable: Literal["error", "replace"]) -> tuple[
 
 
 def _row_writer(file: _Bytes, dialect: CSVDialect, guard: Guard | None) -> Write:
+    end: Any = dialect.get("lineterminator", "\r\n")
+    if isinstance(end, str) and (unquoted := "".join({*"\r\n"}.difference(end))):
+        # CR and LF are quoted (RFC 4180 §2.6). Before Python 3.13 `csv` quotes those of the end
+        # alone, so that it is given both, and what it writes of them is cut off.
+        dialect = {**dialect, "lineterminator": end + unquoted}
+        write_text = file.write
+        file = _Bytes(lambda text: write_text(text[: -len(unquoted)]))
     # Which values of `quoting` there are depends on the version of Python.
     write: Write = csv.writer(cast(Any, file), **cast(Any, dialect)).writerow
     return write if guard is None else lambda row: write(guard(row))
