@@ -23,7 +23,8 @@ __all__ = ["CSVDialect", "CSVEncoder"]
 Guard = Callable[[Iterable[object]], Iterable[object]]
 Write = Callable[[Iterable[object]], bytes]
 
-_BYTES_LIKE = frozenset({bytes, bytearray, memoryview})
+# Types of most cells, which are quickly told from bytes.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 class CSVDialect(TypedDict, total=False):
@@ -132,8 +133,10 @@ class CSVEncoder:
         except (Misfit, csv.Error) as exc:
             raise ValueError(f"CSV row {self._count} {exc}") from exc
         # bytes are shown with an apostrophe, a memoryview with "<": other lines need no look.
-        if (39 in line or 60 in line or not self._quick_look) and not _BYTES_LIKE.isdisjoint(
-            map(type, row)
+        if (
+            (39 in line or 60 in line or not self._quick_look)
+            and not _PLAIN.issuperset(map(type, row))
+            and any(isinstance(cell, bytes | bytearray | memoryview) for cell in row)
         ):
             raise TypeError(f"CSV row {self._count} has a cell of bytes; decode it to str first")
         if self._start:

@@ -168,7 +168,10 @@ def test_an_item_that_is_no_row_is_refused(item: object) -> None:
         body([item])
 
 
-@pytest.mark.parametrize("cell", [b"x", b"it's", bytearray(b"x"), memoryview(b"x")])
+@pytest.mark.parametrize(
+    "cell",
+    [b"x", b"it's", type("Bytes", (bytes,), {})(b"x"), bytearray(b"x"), memoryview(b"x")],
+)
 @pytest.mark.parametrize(
     "options", [{}, {"quotechar": "'", "escapechar": "\\", "doublequote": False}]
 )
