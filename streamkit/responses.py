@@ -162,13 +162,13 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     def openapi(cls, *, media_type: str | None = None, source: bool = False) -> Responses:
         """What to pass as `responses=`, so that /openapi.json tells all that is sent.
 
-        Give the class as `response_class=` too. `media_type` is the class's own unless given.
+        Give the class as `response_class=` too. `media_type` is for a class without its own.
         `source=True` is for content with an address (a path, whole bytes, a seekable file, a
         `ByteSource`): it adds 206, 304, 412 and 416, with their headers.
 
             @app.get("/film", response_class=Film, responses=Film.openapi(source=True))
         """
-        return describe(media_type or cls.media_type, source=source)
+        return describe(cls.media_type, media_type, source=source, owner=cls.__name__)
 
     @classmethod
     def _with_items(cls, item: Any) -> type[StreamingResponse]:
