@@ -109,7 +109,8 @@ def _check_takes_bytes(content: Any, owner: str, charset: str | None) -> None:
         raise TypeError(
             f"{owner} streams items, and takes an iterable or async iterable of them, "
             f"got {type(content).__name__}; for bytes that are encoded already use "
-            f"StreamingResponse with media_type"
+            f"StreamingResponse with media_type, or, for those of server-sent events, pass an "
+            f"iterable of them, such as response.aiter_bytes()"
         )
 
 

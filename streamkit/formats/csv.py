@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Unpack
@@ -14,6 +15,18 @@ from streamkit.encoders.csv import CSVDialect, CSVEncoder
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
 __all__ = ["CSVOptions", "CSVStreamingResponse"]
+
+
+def csv_dialect(name: str, value: Any) -> None:
+    """None, or arguments of `csv.writer`."""
+    if value is None or (
+        isinstance(value, Mapping) and all(hasattr(csv.Dialect, key) for key in value)
+    ):
+        return
+    raise TypeError(
+        f"{name} must hold arguments of csv.writer ({', '.join(CSVDialect.__annotations__)}), such "
+        f"as {{'delimiter': ';'}}, got {value!r:.80}"
+    )
 
 
 class CSVOptions(ResponseOptions, total=False):
@@ -33,7 +46,9 @@ class CSVOptions(ResponseOptions, total=False):
         Literal["error", "replace"],
         Option("error", one_of("error", "replace"), text="What the charset has no place for."),
     ]
-    dialect: CSVDialect
+    dialect: Annotated[
+        CSVDialect, Option(None, csv_dialect, text="Arguments of `csv.writer`, as `delimiter`.")
+    ]
 
 
 class CSVStreamingResponse(StreamingResponse):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Unpack
 
 from starlette.background import BackgroundTask
 
-from streamkit.declare import Option, flag
+from streamkit.declare import Option, flag, some_text
 from streamkit.encoders import Encoder
 from streamkit.encoders.charsets import find_charset
 from streamkit.encoders.multipart import MultipartEncoder
@@ -26,7 +26,9 @@ class MultipartOptions(ResponseOptions, total=False):
     part_length: Annotated[
         bool, Option(False, flag, text="A `Content-Length` in each part that replaces another.")
     ]
-    boundary: str | None
+    boundary: Annotated[
+        str | None, Option(None, some_text, text="What stands between parts; by default random.")
+    ]
 
 
 class MultipartStreamingResponse(StreamingResponse):

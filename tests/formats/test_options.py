@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Any, NamedTuple
 
 import anyio
+import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -418,6 +420,25 @@ class Text(str, Enum):  # noqa: UP042 - its str() is not its value
     BOUNDARY = "b"
     NAME = "f.bin"
     PART = "image/png"
+
+
+async def test_an_option_of_another_kind_is_refused_with_what_to_pass() -> None:
+    for dialect in ("excel-tab", csv.excel_tab, {"excel": True}, {"nope": 1}):
+        with pytest.raises(
+            TypeError, match=r"dialect must hold arguments of csv.writer \(delimiter"
+        ):
+            CSVStreamingResponse([], dialect=dialect)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="boundary must be a str, got bytes: b'frame'"):
+        MultipartStreamingResponse([], boundary=b"frame")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="is not a multipart boundary: RFC 2046"):
+        MultipartStreamingResponse([], boundary="grä€nze")
+
+
+async def test_events_of_a_response_of_httpx_are_passed_as_its_chunks() -> None:
+    response = httpx.Response(200, content=b"data: a\n\n")
+    with pytest.raises(TypeError, match=r"server-sent events, .*such as response\.aiter_bytes\(\)"):
+        SSEStreamingResponse(response)  # type: ignore[arg-type]
+    assert (await get(SSEStreamingResponse(response.aiter_bytes()))).body == b"data: a\n\n"
 
 
 async def test_a_subclass_of_str_is_the_string_it_is_in_every_option() -> None:
