@@ -28,7 +28,7 @@ __all__ = [
     "options_of",
     "seconds",
     "some_seconds",
-    "text",
+    "some_text",
     "whole_number",
 ]
 
@@ -162,9 +162,9 @@ def flag(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be True or False, got {type(value).__name__}: {value!r}")
 
 
-def text(name: str, value: Any) -> None:
-    """A `str`."""
-    if not isinstance(value, str):
+def some_text(name: str, value: Any) -> None:
+    """None, or a `str`."""
+    if value is not None and not isinstance(value, str):
         raise TypeError(f"{name} must be a str, got {type(value).__name__}: {value!r}")
 
 

@@ -70,7 +70,10 @@ class StreamRoute(APIRoute):
             told = _described(response_class, endpoint, self.serves_source)
             if (status := options.get("status_code")) is not None:
                 told[int(status)] = told.pop(200)
-            responses = {**told, **(responses or {})}
+            for given, own in (responses or {}).items():
+                status = int(given) if str(given).isdecimal() else given
+                told[status] = {**told.get(status, {}), **own}
+            responses = told
         super().__init__(
             path, endpoint, responses=None if responses is None else {**responses}, **options
         )

@@ -24,8 +24,17 @@ _VALIDATORS = {
 _ACCEPT_RANGES = {"Accept-Ranges": "`bytes`, where a part of the content can be asked for."}
 
 
-def describe(media_type: str | None, *, source: bool) -> Responses:
-    """Describe a stream, or a source with all that it may answer (RFC 9110 §13, §14, §15)."""
+def describe(own: str | None, given: str | None, *, source: bool, owner: str) -> Responses:
+    """Describe a stream, or a source with all that it may answer (RFC 9110 §13, §14, §15).
+
+    Raises `ValueError` for another media type than the one that the class, `owner`, has.
+    """
+    media_type = own or given
+    if given not in (None, media_type):
+        raise ValueError(
+            f"{owner} is {own}, under which FastAPI documents it, and {given!r} would be a second "
+            f"body; pass a subclass with that media_type as response_class, and its openapi()"
+        )
     body = {"schema": _schema(media_type)}
     content = {media_type or _ANY_TYPE: body}
     # The description of a 200 is the route's own.

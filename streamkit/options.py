@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypedDict
 
 from streamkit.compress import offered_codings
-from streamkit.declare import Option, flag, function, seconds, some_seconds, text, whole_number
+from streamkit.declare import Option, flag, function, seconds, some_seconds, whole_number
 from streamkit.encoders import Encoder
+from streamkit.encoders.charsets import find_charset
 from streamkit.encoders.text import TextEncoder
 from streamkit.limit import StreamLimit
 
@@ -40,10 +41,15 @@ def codings(name: str, value: Any) -> None:
     offered_codings(value)
 
 
+def charset_name(name: str, value: Any) -> None:
+    """The name of a charset that Python can encode text in."""
+    find_charset(value)
+
+
 class ResponseOptions(TypedDict, total=False):
     """The options of every response: class attributes, and keyword arguments as well."""
 
-    charset: Annotated[str, Option("utf-8", text, text="The charset of `str` items.")]
+    charset: Annotated[str, Option("utf-8", charset_name, text="The charset of `str` items.")]
     encoder: Annotated[
         Callable[[], Encoder[Any]],
         Option(TextEncoder, function, text="A class that gives a fresh encoder.", arguments=0),

@@ -17,8 +17,10 @@ from streamkit.bytesource import Given
 from streamkit.compress import offered_codings
 from streamkit.declare import bind, check_all, configure, options_of
 from streamkit.encoders import Encoder
+from streamkit.encoders.charsets import find_charset
 from streamkit.encoders.text import TextEncoder
 from streamkit.http.disposition import content_disposition
+from streamkit.http.mediatypes import parameter
 from streamkit.iterate import Stream
 from streamkit.limit import StreamLimit
 from streamkit.openapi import Responses, describe
@@ -49,7 +51,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
 
     Class attributes, each a keyword argument as well:
 
-    * `media_type` (None), `charset` ("utf-8"): as in Starlette.
+    * `media_type` (None), `charset` ("utf-8", or what the type says): as in Starlette.
     * `encoder` (text): a class, or zero-argument callable, giving a fresh encoder per response.
     * `max_buffer` (65536): bytes of a batch of items that come together, and how far a thread may
       be ahead of the client. Async content is at most one batch ahead.
@@ -107,6 +109,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     options: ClassVar[type] = ResponseOptions
     _ends_on_shutdown = False
     _precompressed = False
+    _has_own_encoder = False
 
     def __init__(
         self,
@@ -129,10 +132,11 @@ class StreamingResponse(starlette.responses.StreamingResponse):
                 self.on_close = on_close
             if media_type is not None:
                 self.media_type = media_type
-            self._encoder = self._checked_encoder()
             self.status_code = status_code
             self.background = background
-            self.init_headers(headers)
+            # The encoder writes what the type says, which may be among the headers.
+            self._charset = _write_headers(self, headers)
+            self._encoder = self._checked_encoder()
             if isinstance(content, str) and isinstance(self._encoder, TextEncoder):
                 refuse_name(content, self.headers.get("content-type"), type(self).__name__)
             if filename is not None:
@@ -158,13 +162,13 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     def openapi(cls, *, media_type: str | None = None, source: bool = False) -> Responses:
         """What to pass as `responses=`, so that /openapi.json tells all that is sent.
 
-        Give the class as `response_class=` too. `media_type` is the class's own unless given.
+        Give the class as `response_class=` too. `media_type` is for a class without its own.
         `source=True` is for content with an address (a path, whole bytes, a seekable file, a
         `ByteSource`): it adds 206, 304, 412 and 416, with their headers.
 
             @app.get("/film", response_class=Film, responses=Film.openapi(source=True))
         """
-        return describe(media_type or cls.media_type, source=source)
+        return describe(cls.media_type, media_type, source=source, owner=cls.__name__)
 
     @classmethod
     def _with_items(cls, item: Any) -> type[StreamingResponse]:
@@ -178,7 +182,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     def make_encoder(self) -> Encoder[Any]:
         """A fresh encoder; a format with options overrides this."""
         if self.encoder is TextEncoder:
-            return TextEncoder(self.charset)
+            return TextEncoder(self._charset)
         encoder: Encoder[Any] = self.option("encoder")()
         return encoder
 
@@ -219,7 +223,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         body = self.body_iterator
         if isinstance(body, Stream) and body is not replacement:
             self._displaced.append(body)
-        self._encoder = TextEncoder(self.charset)
+        self._encoder = TextEncoder(self._charset)
         self._opened, self._max_buffer = _open(self, replacement, self._encoder)
         self._looked_at, self._replacement = None, replacement
 
@@ -230,18 +234,42 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         await respond(self, scope, receive, send)
 
 
+def _write_headers(response: StreamingResponse, headers: Mapping[str, str] | None) -> str:
+    """Write the headers; gives the charset of text, which is the one that the type says."""
+    own, given = response.charset, "charset" in response.__dict__
+    if own != "utf-8":
+        response.charset = find_charset(own).label
+    response.init_headers(headers)
+    said = None
+    if headers or ";" in (response.media_type or ""):
+        said = parameter(response.headers.get("content-type"), "charset")
+    if not said or said.lower() == response.charset:
+        return own
+    if given and not find_charset(own).is_read_as(find_charset(said)):
+        raise ValueError(
+            f"the type of this {type(response).__name__} says charset={said}, and its text is "
+            f"written in {own}; pass the same one as charset="
+        )
+    return own if given else said
+
+
 def _open(response: StreamingResponse, content: Any, encoder: Encoder[Any]) -> tuple[Opened, int]:
     opened = open_content(
         content,
         thread_affine=response.thread_affine,
         owner=type(response).__name__,
-        charset=response.charset if isinstance(encoder, TextEncoder) else None,
+        charset=response._charset if isinstance(encoder, TextEncoder) else None,
     )
     # A `Stream` that is handed over keeps its own.
     return opened, content.max_buffer if isinstance(content, Stream) else response.max_buffer
 
 
 def _check_encoder(response: StreamingResponse, encoder: Any) -> None:
+    if response._has_own_encoder and response.encoder is not TextEncoder:
+        raise ValueError(
+            f"{type(response).__name__} takes no encoder, for it has its own; override "
+            f"make_encoder(), or pass encoder= and media_type= to StreamingResponse"
+        )
     if type(encoder) is not TextEncoder and not isinstance(encoder, Encoder):
         raise TypeError(
             f"encoder must give an object with encode(item) and finish(), "

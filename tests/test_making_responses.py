@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamkit import StreamingResponse, StreamOutcome
+from streamkit import PlainTextStreamingResponse, StreamingResponse, StreamOutcome
 from streamkit.testing import fetch, stream
 from tests.failing import FOREVER, Beating
 
@@ -182,7 +182,7 @@ class NoEncoder:
         ({"filename": ""}, ValueError, ["filename", "None for no name"]),
         ({"filename": 5}, TypeError, ["filename", "int"]),
         ({"etag": "v7"}, ValueError, ["v7"]),
-        ({"charset": 8}, TypeError, ["charset must be a str", "int", "8"]),
+        ({"charset": 8}, TypeError, ["charset must be a str", "8"]),
         ({"encoder": 8}, TypeError, ["encoder must be callable", "int", "8"]),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -200,6 +200,56 @@ async def test_charset_is_that_of_the_text_and_of_the_header() -> None:
     received = await fetch(response)
     assert received.body == b"\xd6l"
     assert received.headers["content-type"] == "text/plain; charset=latin-1"
+
+
+@pytest.mark.parametrize(
+    ("given", "content_type", "codec"),
+    [
+        ({"charset": "utf-16"}, "text/plain; charset=utf-16", "utf-16"),
+        ({"charset": "UTF32"}, "text/plain; charset=UTF32", "utf-32"),
+        ({"charset": "utf-8-sig"}, "text/plain; charset=utf-8", "utf-8-sig"),
+        (
+            {"media_type": 'text/plain; Charset="latin-1"; format=flowed'},
+            'text/plain; Charset="latin-1"; format=flowed',
+            "latin-1",
+        ),
+        ({"media_type": "text/plain; x-charset=latin-1"}, None, "utf-8"),
+        ({"headers": {"content-type": "text/plain; charset=utf-16"}}, None, "utf-16"),
+        ({"media_type": "text/x; charset=UTF-8", "charset": "utf-8-sig"}, None, "utf-8-sig"),
+        ({"media_type": "text/x; charset="}, None, "utf-8"),
+    ],
+)
+async def test_text_is_of_the_charset_that_its_type_says_with_one_mark(
+    given: dict[str, Any], content_type: str | None, codec: str
+) -> None:
+    for content in (["é", "ö", "ü"], "éöü"):
+        received = await fetch(PlainTextStreamingResponse(content, **given))
+        assert received.body == "éöü".encode(codec)
+        if content_type is not None:
+            assert received.headers["content-type"] == content_type
+
+
+async def test_a_body_that_is_replaced_is_of_the_charset_of_the_type() -> None:
+    response = StreamingResponse([], media_type="text/plain; charset=latin-1")
+    response.body_iterator = ["é"]
+    assert (await fetch(response)).body == b"\xe9"
+
+
+async def test_a_charset_that_is_none_is_for_bytes_alone() -> None:
+    for make in (
+        lambda: type("X", (StreamingResponse,), {"charset": "klingon"}),
+        lambda: PlainTextStreamingResponse([], charset="klingon"),
+        lambda: PlainTextStreamingResponse("x", media_type="text/plain; charset=klingon"),
+    ):
+        with pytest.raises(ValueError, match="charset 'klingon' is none that Python can encode"):
+            make()
+    with pytest.raises(ValueError, match="says charset=latin-1, and its text is written in utf-8"):
+        PlainTextStreamingResponse([], media_type="text/x; charset=latin-1", charset="utf-8")
+    # A type that was passed on, with its bytes.
+    headers = {"content-type": "text/plain; charset=klingon"}
+    assert (await fetch(StreamingResponse([b"x"], headers=headers))).body == b"x"
+    with pytest.raises(ValueError, match="charset 'klingon' is none"):
+        await fetch(StreamingResponse(["x"], headers=headers))
 
 
 async def test_a_subclass_needs_a_media_type_and_nothing_else() -> None:

@@ -151,6 +151,10 @@ async def test_bytes_are_told_from_text(media_type: str, schema: dict[str, str])
 
 
 async def test_a_type_can_be_given_where_the_class_has_none() -> None:
+    with pytest.raises(
+        ValueError, match=r"is application/jsonl, .* 'text/x' would be a second body"
+    ):
+        JSONLinesStreamingResponse.openapi(media_type="text/x")
     known = StreamingResponse.openapi(media_type="audio/midi")
     assert await content_of(StreamingResponse, known) == {
         "audio/midi": {"schema": binary("audio/midi")}

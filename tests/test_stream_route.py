@@ -208,6 +208,14 @@ async def test_the_routes_own_entries_and_status_stay() -> None:
     assert "application/jsonl" in responses["202"]["content"]
 
 
+@pytest.mark.parametrize("status", [200, "200"])
+async def test_the_routes_own_words_stand_beside_the_schema(status: int | str) -> None:
+    own = {"description": "The rows", "headers": {"X-Total": {"schema": {"type": "integer"}}}}
+    _, plain = await documented(iterator, JSONLinesStreamingResponse)
+    _, responses = await documented(iterator, JSONLinesStreamingResponse, responses={status: own})
+    assert responses == {"200": {**plain["200"], **own}}
+
+
 async def test_ordinary_routes_stay_as_they_are() -> None:
     def ordinary() -> Item:
         return Item(price=1)

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
 
 from starlette.background import BackgroundTask
@@ -30,8 +31,11 @@ from streamkit.archives.member import Member, ZipMember
 from streamkit.archives.names import Duplicates, NameChecker, Names
 from streamkit.archives.ranges import ArchiveSource
 from streamkit.archives.writers import TarWriter, Writer, ZipWriter
+from streamkit.body.base import Coding
 from streamkit.body.of import close_abandoned
+from streamkit.body.threaded import ThreadedBody
 from streamkit.declare import Option, configure, one_of
+from streamkit.iterate import Stream
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
 __all__ = ["Member", "TARStreamingResponse", "ZIPStreamingResponse", "ZipMember"]
@@ -134,13 +138,9 @@ class _ArchiveResponse(StreamingResponse):
             name = checker.admit(member.name)
             return member if name == member.name else replace(member, name=name)
 
-        return archive_of(
-            content,
-            self._make_writer,
-            admit,
-            thread_affine=self.thread_affine,
-            owner=type(self).__name__,
-        )
+        # No method: the archive, which the response holds, would hold the response.
+        on_thread = partial(_on_thread, self.thread_affine, self.thread_timeout, self.max_buffer)
+        return archive_of(content, self._make_writer, admit, on_thread, type(self).__name__)
 
     @abstractmethod
     def _make_writer(self) -> Writer: ...
@@ -242,6 +242,14 @@ class TARStreamingResponse(_ArchiveResponse):
 
     def _make_writer(self) -> Writer:
         return TarWriter()
+
+
+def _on_thread(
+    affine: bool, timeout: float | None, max_buffer: int, chunks: Iterable[bytes]
+) -> Stream[bytes]:
+    body = ThreadedBody(chunks, thread_affine=affine)
+    body.thread_timeout = timeout
+    return Stream(body, Coding(max_buffer=max_buffer))
 
 
 def _close_given(content: Any) -> None:

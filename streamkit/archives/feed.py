@@ -1,7 +1,8 @@
 """The iterables that produce an archive's bytes, and who closes what.
 
-A list's members are taken at construction; what an iterator gives is told by its first item, on
-the side that drives it: a worker thread, or the task of an async one.
+A list's members are taken at construction; what an iterator gives is told by its first item, which
+may come behind a `ResponseStart`, on the side that drives it: a worker thread, or the task of an
+async one.
 """
 
 from __future__ import annotations
@@ -22,13 +23,12 @@ from typing import Any, NoReturn
 
 from streamkit.archives.measure import is_measurable
 from streamkit.archives.member import ZipMember
-from streamkit.archives.ranges import ArchiveSource
+from streamkit.archives.ranges import ArchiveSource, OnThread
 from streamkit.archives.reading import WHOLE, Tasks, close_all, close_contents, open_reader
 from streamkit.archives.writers import Writer
-from streamkit.body.base import Coding
-from streamkit.body.threaded import ThreadedBody
 from streamkit.closing import close_async
 from streamkit.iterate import Stream
+from streamkit.start import ResponseStart
 
 __all__ = ["archive_of"]
 
@@ -39,19 +39,19 @@ def archive_of(
     content: Any,
     make_writer: Callable[[], Writer],
     admit: Callable[[ZipMember], ZipMember],
-    *,
-    thread_affine: bool,
+    on_thread: OnThread,
     owner: str,
 ) -> Any:
     """A `Stream` of the archive, or the content itself if it can't be one of members.
 
-    An `ArchiveSource` for a list whose archive has a length that can be known.
+    `on_thread` makes a stream of what is iterated on a thread. An `ArchiveSource` for a list whose
+    archive has a length that can be known.
     """
     if isinstance(content, ZipMember):
         raise TypeError(f"{owner} takes an iterable of members; put a single one into a list")
     if _is_ready(content):
         return content
-    archive = _Archive(make_writer(), admit, thread_affine, owner)
+    archive = _Archive(make_writer(), admit, on_thread, owner)
     if isinstance(content, AsyncIterable):
         return _AsyncFeed(content, archive)
     if not isinstance(content, Collection):
@@ -65,7 +65,7 @@ def archive_of(
     members = [admit(member) for member in members]
     archive.admit = _admitted
     if is_measurable(members, archive.writer):
-        return ArchiveSource(members, make_writer)
+        return ArchiveSource(members, make_writer, on_thread)
     return archive.listed(members)
 
 
@@ -97,12 +97,12 @@ class _Archive:
         self,
         writer: Writer,
         admit: Callable[[ZipMember], ZipMember],
-        thread_affine: bool,
+        on_thread: OnThread,
         owner: str,
     ) -> None:
         self.writer = writer
         self.admit = admit
-        self.thread_affine = thread_affine
+        self.on_thread = on_thread
         self.owner = owner
 
     def stream(self, members: Iterable[Any]) -> Stream[bytes]:
@@ -115,8 +115,7 @@ class _Archive:
         return self._stream(_Listed(members, tasks), tasks, ends=ends)
 
     def _stream(self, members: Iterable[Any], tasks: Tasks, *, ends: bool) -> Stream[bytes]:
-        feed = _Feed(members, self, tasks, ends=ends)
-        return Stream(ThreadedBody(feed, thread_affine=self.thread_affine), Coding())
+        return self.on_thread(_Feed(members, self, tasks, ends=ends))
 
 
 class _Listed(Iterator[ZipMember]):
@@ -150,9 +149,12 @@ class _Feed:
         self._tasks = tasks
         self._ends = ends
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Any]:
         self._iterator = iterator = iter(self._members)
         first = next(iterator, END)
+        if isinstance(first, ResponseStart):
+            yield first
+            first = next(iterator, END)
         if first is END or isinstance(first, ZipMember):
             yield from self._write(first, iterator)
         else:
@@ -211,6 +213,9 @@ class _AsyncFeed:
     async def __aiter__(self) -> AsyncIterator[Any]:
         self._iterator = iterator = aiter(self._members)
         item: Any = await anext(iterator, END)
+        if isinstance(item, ResponseStart):
+            yield item
+            item = await anext(iterator, END)
         writes = item is END or isinstance(item, ZipMember)
         while item is not END:
             if isinstance(item, ZipMember) is not writes:

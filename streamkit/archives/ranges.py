@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import aclosing, closing
 from hashlib import blake2b
 from typing import Any, cast
@@ -14,11 +14,13 @@ from streamkit.archives.measure import Layout, Measured, Slot, added, measure, m
 from streamkit.archives.member import ZipMember
 from streamkit.archives.reading import Tasks, open_reader
 from streamkit.archives.writers import Hole, Writer
-from streamkit.iterate import iterate_in_threadpool
+from streamkit.iterate import Stream, iterate_in_threadpool
 from streamkit.sources import ByteSource, SourceInfo
 from streamkit.threads import run_in_stream_thread
 
-__all__ = ["ArchiveSource"]
+__all__ = ["ArchiveSource", "OnThread"]
+
+OnThread = Callable[[Iterable[bytes]], Stream[bytes]]
 
 # Counts up when a writer's bytes change for the same members.
 FORMAT = 1
@@ -35,13 +37,20 @@ class ArchiveSource(ByteSource):
     A range of a tar reads that range only. The headers of a zip tell CRCs: those in the range are
     computed, and the directory at the end holds all. CRCs of files are remembered.
 
-    `make_writer` gives a fresh writer for each run. Raises, from `info`, what opening a member
-    raises, and `SourceError` from `read` for one that has changed.
+    `make_writer` gives a fresh writer for each run; `on_thread` makes a stream of chunks that are
+    iterated on a thread. Raises, from `info`, what opening a member raises, and `SourceError` from
+    `read` for one that has changed.
     """
 
-    def __init__(self, members: Sequence[ZipMember], make_writer: Callable[[], Writer]) -> None:
+    def __init__(
+        self,
+        members: Sequence[ZipMember],
+        make_writer: Callable[[], Writer],
+        on_thread: OnThread = iterate_in_threadpool,
+    ) -> None:
         self._given = members
         self._make_writer = make_writer
+        self._on_thread = on_thread
         self._members: list[Measured] = []
         self._layout: Layout | None = None
 
@@ -81,8 +90,7 @@ class ArchiveSource(ByteSource):
 
     async def read(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         chunks = self._streamed() if end is None else self._range(start, end)
-        # Four chunks, as responses with members have.
-        items: Any = aiter(iterate_in_threadpool(chunks, max_buffer=262144))
+        items: Any = aiter(self._on_thread(chunks))
         async with aclosing(items):
             async for chunk in items:
                 yield chunk

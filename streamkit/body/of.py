@@ -22,6 +22,7 @@ from streamkit.body.source import PlanContent, WholeSource
 from streamkit.body.stepped import SteppedBody
 from streamkit.body.threaded import ThreadedBody
 from streamkit.encoders.rows import refuse_table
+from streamkit.encoders.text import TextEncoder
 from streamkit.http.mediatypes import is_textual
 from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, is_seekable
 
@@ -91,7 +92,7 @@ def body_of(opened: Opened) -> Body:
 
 def _source_of(content: Any, charset: str) -> ByteSource | None:
     if isinstance(content, str):
-        return BytesSource(content.encode(charset))
+        return BytesSource(TextEncoder(charset).encode(content))
     if isinstance(content, bytes | bytearray | memoryview):
         return BytesSource(content)
     if isinstance(content, ByteSource):
@@ -108,7 +109,8 @@ def _check_takes_bytes(content: Any, owner: str, charset: str | None) -> None:
         raise TypeError(
             f"{owner} streams items, and takes an iterable or async iterable of them, "
             f"got {type(content).__name__}; for bytes that are encoded already use "
-            f"StreamingResponse with media_type"
+            f"StreamingResponse with media_type, or, for those of server-sent events, pass an "
+            f"iterable of them, such as response.aiter_bytes()"
         )
 
 

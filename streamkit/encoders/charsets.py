@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import codecs
-import re
 from typing import Literal, NamedTuple
 
-__all__ = ["Charset", "charset_of_type", "find_charset", "require_utf8"]
-
-_PARAMETER = re.compile(r""";\s*charset\s*=\s*(?:"([^"]*)"|([^\s;]*))""", re.IGNORECASE)
+__all__ = ["Charset", "find_charset", "require_utf8"]
 
 # Codecs that write a mark before the text, each time they are asked: the one without, and the mark.
 _MARKED = {
@@ -88,9 +85,3 @@ def require_utf8(name: str, owner: str, reason: str) -> None:
     charset = find_charset(name)
     if charset.codec != "utf-8" or charset.start:
         raise ValueError(f"{owner} is always UTF-8 ({reason}), got charset={name!r}; leave it out")
-
-
-def charset_of_type(media_type: str | None) -> str | None:
-    """The charset that a media type or `Content-Type` names (RFC 9110 §8.3), if it names one."""
-    found = _PARAMETER.search(media_type or "")
-    return None if found is None else found[1] or found[2]

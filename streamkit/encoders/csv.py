@@ -23,7 +23,8 @@ __all__ = ["CSVDialect", "CSVEncoder"]
 Guard = Callable[[Iterable[object]], Iterable[object]]
 Write = Callable[[Iterable[object]], bytes]
 
-_BYTES_LIKE = frozenset({bytes, bytearray, memoryview})
+# Types of most cells, which are quickly told from bytes.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 class CSVDialect(TypedDict, total=False):
@@ -132,8 +133,10 @@ class CSVEncoder:
         except (Misfit, csv.Error) as exc:
             raise ValueError(f"CSV row {self._count} {exc}") from exc
         # bytes are shown with an apostrophe, a memoryview with "<": other lines need no look.
-        if (39 in line or 60 in line or not self._quick_look) and not _BYTES_LIKE.isdisjoint(
-            map(type, row)
+        if (
+            (39 in line or 60 in line or not self._quick_look)
+            and not _PLAIN.issuperset(map(type, row))
+            and any(isinstance(cell, bytes | bytearray | memoryview) for cell in row)
         ):
             raise TypeError(f"CSV row {self._count} has a cell of bytes; decode it to str first")
         if self._start:
@@ -190,6 +193,13 @@ def _files(charset: Charset, unencodable: Literal["error", "replace"]) -> tuple[
 
 
 def _row_writer(file: _Bytes, dialect: CSVDialect, guard: Guard | None) -> Write:
+    end: Any = dialect.get("lineterminator", "\r\n")
+    if isinstance(end, str) and (unquoted := "".join({*"\r\n"}.difference(end))):
+        # CR and LF are quoted (RFC 4180 §2.6). Before Python 3.13 `csv` quotes those of the end
+        # alone, so that it is given both, and what it writes of them is cut off.
+        dialect = {**dialect, "lineterminator": end + unquoted}
+        write_text = file.write
+        file = _Bytes(lambda text: write_text(text[: -len(unquoted)]))
     # Which values of `quoting` there are depends on the version of Python.
     write: Write = csv.writer(cast(Any, file), **cast(Any, dialect)).writerow
     return write if guard is None else lambda row: write(guard(row))

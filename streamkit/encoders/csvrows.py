@@ -125,7 +125,7 @@ def named_reader(item: object, columns: Names, fit: Fit) -> Read:
         return from_dict
     if not isinstance(item, Mapping) and _is_dataclass(item):
         return _dataclass_reader(item, columns, fit)
-    if isinstance(item, tuple) and names_of(item) == columns:
+    if isinstance(item, tuple) and getattr(type(item), "_fields", None) == columns:
         return _as_it_is  # a named tuple: its names belong to its type
     parts = cast(RowParts, row_parts(type(item)))  # it has names, as `names_of` has found
     return lambda row: fit.named(*parts(row), columns)

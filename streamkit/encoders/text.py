@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from streamkit.encoders.charsets import find_charset
+
 __all__ = ["TextEncoder"]
 
 
 class TextEncoder:
-    """Encodes `str` in a charset and copies bytes-like items.
+    """Encodes `str` in a charset, its mark before the first, and copies bytes-like items.
 
     `bytearray`, `memoryview`, `array.array` and the like are copied, because their owner may
     write into them again while the copy is still on its way to the client.
@@ -18,16 +20,18 @@ class TextEncoder:
     (b'\\xc3\\x96l', b'ok')
     """
 
-    __slots__ = ("_charset",)
+    __slots__ = ("_charset", "_codec")
 
     def __init__(self, charset: str = "utf-8") -> None:
         self._charset = charset
+        # That of others is looked up with the first text: bytes may be of one that Python lacks.
+        self._codec = "utf-8" if charset == "utf-8" else ""
 
     def encode(self, item: object, /) -> bytes:
         """The bytes of one chunk; `TypeError` for any other type than `str` and bytes-like ones."""
         if isinstance(item, str):
             # The text itself: a subclass may have another `encode`.
-            return str.encode(item, self._charset)
+            return str.encode(item, self._codec) if self._codec else self._begin(item)
         if type(item) is bytes:
             return item
         try:
@@ -43,7 +47,12 @@ class TextEncoder:
     @property
     def quick(self) -> tuple[type, Callable[[Any], bytes]] | None:
         """A type, and what does for items of exactly that type as `encode` does, but faster."""
-        return (str, str.encode) if self._charset == "utf-8" else None
+        return (str, str.encode) if self._codec == "utf-8" else None
+
+    def _begin(self, text: str) -> bytes:
+        charset = find_charset(self._charset)
+        self._codec = charset.codec
+        return charset.start + str.encode(text, charset.codec)
 
     def finish(self) -> bytes:
         """Nothing closes a plain body."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Unpack
@@ -10,11 +11,22 @@ from starlette.background import BackgroundTask
 
 from streamkit.declare import Option, anything, flag, one_of
 from streamkit.encoders import Encoder
-from streamkit.encoders.charsets import charset_of_type, find_charset
 from streamkit.encoders.csv import CSVDialect, CSVEncoder
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
 __all__ = ["CSVOptions", "CSVStreamingResponse"]
+
+
+def csv_dialect(name: str, value: Any) -> None:
+    """None, or arguments of `csv.writer`."""
+    if value is None or (
+        isinstance(value, Mapping) and all(hasattr(csv.Dialect, key) for key in value)
+    ):
+        return
+    raise TypeError(
+        f"{name} must hold arguments of csv.writer ({', '.join(CSVDialect.__annotations__)}), such "
+        f"as {{'delimiter': ';'}}, got {value!r:.80}"
+    )
 
 
 class CSVOptions(ResponseOptions, total=False):
@@ -34,7 +46,9 @@ class CSVOptions(ResponseOptions, total=False):
         Literal["error", "replace"],
         Option("error", one_of("error", "replace"), text="What the charset has no place for."),
     ]
-    dialect: CSVDialect
+    dialect: Annotated[
+        CSVDialect, Option(None, csv_dialect, text="Arguments of `csv.writer`, as `delimiter`.")
+    ]
 
 
 class CSVStreamingResponse(StreamingResponse):
@@ -58,6 +72,7 @@ class CSVStreamingResponse(StreamingResponse):
 
     media_type = "text/csv"
     options: ClassVar[type] = CSVOptions
+    _has_own_encoder = True
     columns: Sequence[str] | None = None
     missing: object = ...
     extra: Literal["error", "ignore"] = "error"
@@ -85,12 +100,6 @@ class CSVStreamingResponse(StreamingResponse):
         ) -> None: ...
 
     def make_encoder(self) -> Encoder[Any]:
-        said = charset_of_type(self.media_type)
-        self._charset = self.charset
-        if said is not None and "charset" in self.__dict__:
-            self._check_charset(said, self.charset)
-        elif said is not None:
-            self._charset = said
         return CSVEncoder(
             self.columns,
             missing=self.missing,
@@ -101,18 +110,3 @@ class CSVStreamingResponse(StreamingResponse):
             unencodable=self.unencodable,
             **(self.dialect or {}),
         )
-
-    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        self.charset: str = find_charset(self.charset).label
-        super().init_headers(headers)
-        said = charset_of_type(self.headers.get("content-type"))
-        if said is not None:
-            self._check_charset(said, self._charset)
-
-    def _check_charset(self, said: str, charset: str) -> None:
-        """What the type says must be what is written."""
-        if not find_charset(charset).is_read_as(find_charset(said)):
-            raise ValueError(
-                f"the type of this CSV says charset={said}, and the rows are written in {charset}; "
-                f"pass the same one as charset="
-            )

@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 
 from streamkit.declare import Option, function, one_of
 from streamkit.encoders import Encoder
-from streamkit.encoders.charsets import charset_of_type, require_utf8
+from streamkit.encoders.charsets import require_utf8
 from streamkit.encoders.jsonarray import JSONArrayEncoder
 from streamkit.encoders.jsonlines import JSONLinesEncoder
 from streamkit.openapi import Responses
@@ -66,6 +66,7 @@ class JSONItems(StreamingResponse, Generic[T]):
     """
 
     options: ClassVar[type] = JSONOptions
+    _has_own_encoder = True
     # Functions, or methods of a subclass, as `error_detail`.
     dumps: Any = None
     default: Any = None
@@ -110,11 +111,9 @@ class JSONItems(StreamingResponse, Generic[T]):
             "default": self.option("default"),
         }
 
-    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        super().init_headers(headers)
-        said = charset_of_type(self.headers.get("content-type"))
-        for charset in (self.charset, said or self.charset):
-            require_utf8(charset, type(self).__name__, self._why_utf8)
+    def _checked_encoder(self) -> Encoder[Any]:
+        require_utf8(self._charset, type(self).__name__, self._why_utf8)
+        return super()._checked_encoder()
 
     @classmethod
     def openapi(cls, *, media_type: str | None = None, source: bool = False) -> Responses:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Unpack
 
 from starlette.background import BackgroundTask
 
-from streamkit.declare import Option, flag
+from streamkit.declare import Option, flag, some_text
 from streamkit.encoders import Encoder
 from streamkit.encoders.charsets import find_charset
 from streamkit.encoders.multipart import MultipartEncoder
-from streamkit.http.byteranges import multipart_type
+from streamkit.http.byteranges import make_boundary, multipart_type
+from streamkit.http.mediatypes import parameter
 from streamkit.responses import OnClose, ResponseOptions, StreamingResponse
 
 __all__ = ["MultipartOptions", "MultipartStreamingResponse"]
@@ -25,7 +26,9 @@ class MultipartOptions(ResponseOptions, total=False):
     part_length: Annotated[
         bool, Option(False, flag, text="A `Content-Length` in each part that replaces another.")
     ]
-    boundary: str | None
+    boundary: Annotated[
+        str | None, Option(None, some_text, text="What stands between parts; by default random.")
+    ]
 
 
 class MultipartStreamingResponse(StreamingResponse):
@@ -35,7 +38,7 @@ class MultipartStreamingResponse(StreamingResponse):
     is for readers that want all parts, each of which has a `Content-Length` then. In a stream of
     parts that replace each other it has one with `part_length=True`, which some cameras' readers
     need; browsers then show each picture when the next one comes, and by default at once. The
-    `boundary` is 128 random bits unless given.
+    `boundary` is 128 random bits unless it, or a type that names one, is given.
 
         @app.get("/camera")
         def camera():
@@ -44,6 +47,7 @@ class MultipartStreamingResponse(StreamingResponse):
 
     media_type = "multipart/x-mixed-replace"
     options: ClassVar[type] = MultipartOptions
+    _has_own_encoder = True
     part_media_type: str | None = None
     part_length: bool = False
     boundary: str | None = None
@@ -68,28 +72,37 @@ class MultipartStreamingResponse(StreamingResponse):
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
         super().init_headers(headers)
-        if self.headers.get("content-type") == self.media_type:
-            _, _, subtype = str.partition(self.media_type or "", "/")
-            typed = multipart_type(subtype, self._multipart.boundary)
-            self.headers["content-type"] = typed.decode("latin-1")
-
-    def make_encoder(self) -> Encoder[Any]:
-        # The string itself: a subclass of str (an enum, say) may show itself as something else.
-        media_type = str.__str__(self.media_type or "")
-        if not media_type.startswith("multipart/"):
+        typed = self.headers.get("content-type", "")
+        essence = typed.partition(";")[0].strip().lower()
+        if not essence.startswith("multipart/"):
             raise ValueError(
                 f"the media_type of a multipart response must be multipart/..., "
-                f"got {self.media_type!r}; part_media_type is the one of its parts"
+                f"got {essence!r}; part_media_type is the one of its parts"
             )
-        if find_charset(self.charset).codec != "utf-8":
+        self._replaces = essence == "multipart/x-mixed-replace"
+        said = parameter(typed, "boundary")
+        # The string itself: a subclass of str (an enum, say) may show itself as something else.
+        given = said if self.boundary is None else str.__str__(self.boundary)
+        if said not in (None, given):
             raise ValueError(
-                f"the parts of a multipart response are bytes, which charset={self.charset!r} does "
-                f"not change; name it in part_media_type"
+                f"the type of this response says boundary={said}, and boundary={given!r} was "
+                f"passed; leave one of them out"
             )
-        self._multipart = MultipartEncoder(
+        self._boundary = make_boundary() if given is None else given.encode()
+        if said is None:
+            _, _, subtype = typed.partition("/")
+            typed = multipart_type(subtype, self._boundary).decode("latin-1")
+            self.headers["content-type"] = typed
+
+    def make_encoder(self) -> Encoder[Any]:
+        if find_charset(self._charset).codec != "utf-8":
+            raise ValueError(
+                f"the parts of a multipart response are bytes, which charset={self._charset!r} "
+                f"does not change; name it in part_media_type"
+            )
+        return MultipartEncoder(
             self.part_media_type,
-            None if self.boundary is None else str.encode(self.boundary, "latin-1"),
-            replace=media_type.endswith("x-mixed-replace"),
+            self._boundary,
+            replace=self._replaces,
             part_length=self.part_length,
         )
-        return self._multipart

@@ -116,6 +116,9 @@ def test_rows_of_every_kind_are_lines_below_their_header(items: list[object], te
         ({"excel": True}, [], "\ufeff"),
         ({"excel": True, "columns": ["x"]}, [], "\ufeffx\r\n"),
         ({"delimiter": ";", "lineterminator": "\n"}, [[1, "a;b"]], '1;"a;b"\n'),
+        ({"lineterminator": "\n"}, [[1, "a\rb"], [2, "c\nd"]], '1,"a\rb"\n2,"c\nd"\n'),
+        ({"lineterminator": "\r"}, [[1, "a\nb"]], '1,"a\nb"\r'),
+        ({"lineterminator": "|"}, [[1, "a\nb", "c|d", "e\r"]], '1,"a\nb","c|d","e\r"|'),
         ({"quoting": csv.QUOTE_ALL}, [[1, None]], '"1",""\r\n'),
         ({"quoting": csv.QUOTE_NONE, "escapechar": "\\"}, [["a,b"]], "a\\,b\r\n"),
         ({"quotechar": "'", "doublequote": True}, [["it's"]], "'it''s'\r\n"),
@@ -165,7 +168,10 @@ def test_an_item_that_is_no_row_is_refused(item: object) -> None:
         body([item])
 
 
-@pytest.mark.parametrize("cell", [b"x", b"it's", bytearray(b"x"), memoryview(b"x")])
+@pytest.mark.parametrize(
+    "cell",
+    [b"x", b"it's", type("Bytes", (bytes,), {})(b"x"), bytearray(b"x"), memoryview(b"x")],
+)
 @pytest.mark.parametrize(
     "options", [{}, {"quotechar": "'", "escapechar": "\\", "doublequote": False}]
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamkit.encoders.charsets import charset_of_type, find_charset, require_utf8
+from streamkit.encoders.charsets import find_charset, require_utf8
 from streamkit.encoders.csv import CSVEncoder
 
 
@@ -149,21 +149,6 @@ def test_text_of_a_charset_reads_back(cells: list[str]) -> None:
     expected = io.StringIO()
     csv.writer(expected).writerow(cells)
     assert text == expected.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("media_type", "charset"),
-    [
-        (None, None),
-        ("text/csv", None),
-        ("text/csv; charset=cp1252", "cp1252"),
-        ('text/csv;header=present; Charset="utf-16"', "utf-16"),
-        ("text/csv; charset=utf-8; header=present", "utf-8"),
-        ("text/csv; x-charset=cp1252", None),
-    ],
-)
-def test_a_media_type_names_its_charset(media_type: str | None, charset: str | None) -> None:
-    assert charset_of_type(media_type) == charset
 
 
 def test_utf8_is_required_by_name() -> None:

@@ -128,6 +128,31 @@ def test_columns_put_the_cells_of_any_row_in_order(make: Any) -> None:
     assert body(rows, ["b", "a"]) == "b,a\r\n2,1\r\n4,3\r\n6,5\r\n"
 
 
+class Named(tuple[Any, ...]):
+    names: tuple[str, ...]
+
+    def __new__(cls, names: tuple[str, ...], cells: tuple[Any, ...]) -> Any:
+        row = super().__new__(cls, cells)
+        row.names = names
+        return row
+
+
+class ByFields(Named):
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        return self.names
+
+
+class ByKeys(Named):
+    def keys(self) -> tuple[str, ...]:
+        return self.names
+
+
+@pytest.mark.parametrize("kind", [ByFields, ByKeys])
+def test_a_tuple_with_names_of_its_own_is_read_by_them(kind: Any) -> None:
+    assert body([kind(("a", "b"), (1, 2)), kind(("b", "a"), (3, 4))]) == "a,b\r\n1,2\r\n4,3\r\n"
+
+
 def test_a_row_mapping_of_sqlalchemy_is_a_mapping() -> None:
     row = sqlalchemy_row(("t", 1), ("keys", 2))
     assert body([row._mapping, {"keys": 4, "t": 3}]) == "t,keys\r\n1,2\r\n3,4\r\n"

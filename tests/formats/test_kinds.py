@@ -220,11 +220,34 @@ async def test_mixed_parts_have_lengths_and_headers() -> None:
     ]
 
 
-async def test_a_content_type_of_the_user_wins() -> None:
-    given = {"content-type": "multipart/x-mixed-replace;boundary=frame"}
-    response = await get(Camera([b"png"], headers=given))
+@pytest.mark.parametrize("by", ["media_type", "headers"])
+@pytest.mark.parametrize("typed", ["multipart/Mixed", "Multipart/X-Mixed-Replace; x=1"])
+@pytest.mark.parametrize("boundary", ["", ";boundary=frame", '; Boundary="two words" ; y=2'])
+async def test_the_type_and_the_body_have_one_boundary(by: str, typed: str, boundary: str) -> None:
+    whole = typed + boundary
+    given: Any = {by: whole if by == "media_type" else {"Content-Type": whole}}
+    response = await get(MultipartStreamingResponse([MultipartPart(b"a")] * 2, **given))
 
-    assert response.headers["content-type"] == given["content-type"]
+    header = response.headers["content-type"]
+    assert header.startswith(whole if boundary else typed.replace("Multi", "multi"))
+    assert header.lower().count("boundary=") == 1
+    head = f"Content-Type: {header}\r\n\r\n".encode()
+    payload: Any = message_from_bytes(head + response.body).get_payload()
+    replaces = "Replace" in typed
+    # Where parts replace each other, the last one is sent again.
+    assert [part.get_payload() for part in payload] == ["a"] * (3 if replaces else 2)
+    assert (b"Content-Length" in response.body) is not replaces
+
+
+async def test_a_type_that_does_not_fit_the_parts_is_refused() -> None:
+    for given, error in (
+        ({"media_type": "multipart/mixed; boundary=a", "boundary": "b"}, "leave one of them out"),
+        ({"headers": {"content-type": "image/jpeg"}}, "must be multipart/..., got 'image/jpeg'"),
+        ({"media_type": 'multipart/mixed; boundary="a;b"'}, "is not a multipart boundary"),
+    ):
+        with pytest.raises(ValueError, match=error):
+            MultipartStreamingResponse([], **given)
+    MultipartStreamingResponse([], media_type="multipart/mixed; boundary=a", boundary="a")
 
 
 async def test_bytes_without_a_type_are_refused() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Any, NamedTuple
 
 import anyio
+import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -22,6 +24,7 @@ from streamkit import (
     SSEStreamingResponse,
     StreamingResponse,
 )
+from streamkit.encoders.jsonlines import JSONLinesEncoder
 from streamkit.testing import FetchedResponse, fetch, stream, virtual_time
 from tests.conftest import BACKENDS
 
@@ -67,6 +70,11 @@ async def get(response: Any) -> FetchedResponse:
             "text/csv; charset=cp1252",
             "cp1252",
         ),
+        (
+            {"headers": {"content-type": "text/csv; charset=cp1252"}},
+            "text/csv; charset=cp1252",
+            "cp1252",
+        ),
         ({"headers": {"content-type": "text/csv"}, "charset": "cp1252"}, "text/csv", "cp1252"),
         ({"media_type": "application/csv", "charset": "cp1252"}, "application/csv", "cp1252"),
     ],
@@ -85,13 +93,14 @@ async def test_csv_is_of_the_charset_that_its_type_says(
     "given",
     [
         {"media_type": "text/csv; charset=cp1252", "charset": "utf-8"},
-        {"headers": {"content-type": "text/csv; charset=cp1252"}},
         {"headers": {"content-type": "text/csv; charset=utf-8"}, "charset": "utf-16"},
         {"headers": {"content-type": "text/csv; charset=utf-16-le"}, "charset": "utf-16"},
     ],
 )
 async def test_csv_whose_type_says_another_charset_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"the type of this CSV says charset=.*pass the same one"):
+    with pytest.raises(
+        ValueError, match=r"the type of this CSV.* says charset=.*pass the same one"
+    ):
         CSVStreamingResponse([], **given)
 
 
@@ -143,6 +152,15 @@ async def test_a_charset_of_multipart_is_refused_since_parts_are_bytes() -> None
 async def test_a_charset_that_is_none_is_refused(kind: Any) -> None:
     with pytest.raises(ValueError, match="charset 'klingon' is none that Python can encode"):
         kind([], charset="klingon")
+
+
+@pytest.mark.parametrize("kind", [CSVStreamingResponse, *JSON_KINDS, MultipartStreamingResponse])
+async def test_an_encoder_beside_that_of_the_format_is_refused(kind: Any) -> None:
+    error = r"takes no encoder, for it has its own; .*pass encoder= .*to StreamingResponse"
+    with pytest.raises(ValueError, match=error):
+        kind([], encoder=JSONLinesEncoder)
+    with pytest.raises(ValueError, match=error):
+        type("Mine", (kind,), {"encoder": JSONLinesEncoder})([])
 
 
 # rows
@@ -402,6 +420,25 @@ class Text(str, Enum):  # noqa: UP042 - its str() is not its value
     BOUNDARY = "b"
     NAME = "f.bin"
     PART = "image/png"
+
+
+async def test_an_option_of_another_kind_is_refused_with_what_to_pass() -> None:
+    for dialect in ("excel-tab", csv.excel_tab, {"excel": True}, {"nope": 1}):
+        with pytest.raises(
+            TypeError, match=r"dialect must hold arguments of csv.writer \(delimiter"
+        ):
+            CSVStreamingResponse([], dialect=dialect)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="boundary must be a str, got bytes: b'frame'"):
+        MultipartStreamingResponse([], boundary=b"frame")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="is not a multipart boundary: RFC 2046"):
+        MultipartStreamingResponse([], boundary="grä€nze")
+
+
+async def test_events_of_a_response_of_httpx_are_passed_as_its_chunks() -> None:
+    response = httpx.Response(200, content=b"data: a\n\n")
+    with pytest.raises(TypeError, match=r"server-sent events, .*such as response\.aiter_bytes\(\)"):
+        SSEStreamingResponse(response)  # type: ignore[arg-type]
+    assert (await get(SSEStreamingResponse(response.aiter_bytes()))).body == b"data: a\n\n"
 
 
 async def test_a_subclass_of_str_is_the_string_it_is_in_every_option() -> None:
