@@ -74,8 +74,7 @@ def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer
             return None
         if (start := await _open_content(response)) is not None:
             _begin(writer, start)
-        if writer.status in WITHOUT_CONTENT or writer.status < 200:
-            writer.headers = _without_length(writer.headers, writer.status)
+        if _leaves_out_content(writer):
             await writer.end_empty()
             return None
         return body
@@ -166,6 +165,19 @@ def _begin(writer: Writer, start: ResponseStart) -> None:
     if start.status_code is not None:
         writer.status = start.status_code
     writer.headers = merge_headers(list(writer.headers), start)
+    _leaves_out_content(writer)
+
+
+def _leaves_out_content(writer: Writer) -> bool:
+    """Whether the status has no content: then the head alone is sent, as for HEAD."""
+    status = writer.status
+    if status >= 200 and status not in WITHOUT_CONTENT:
+        return False
+    writer.head_only = True
+    writer.headers = [pair for pair in writer.headers if pair[0].lower() != b"content-length"]
+    if status == 205:
+        writer.headers.append((b"content-length", b"0"))
+    return True
 
 
 async def _open_content(response: Sendable) -> ResponseStart | None:
@@ -208,11 +220,6 @@ def _error_frame(response: Sendable, error: BaseException) -> bytes:
     except Exception:
         logger.exception("the error frame of a response failed; the error it was for follows")
         return b""
-
-
-def _without_length(headers: Headers, status: int) -> Headers:
-    kept = [pair for pair in headers if pair[0].lower() != b"content-length"]
-    return [*kept, (b"content-length", b"0")] if status == 205 else kept
 
 
 # sources
