@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 
 from streamkit.http.dates import parse_http_date
 
@@ -19,6 +20,7 @@ __all__ = [
     "Validators",
     "collect_fields",
     "evaluate",
+    "mended_etag",
     "parse_etag",
     "parse_etags",
     "range_applies",
@@ -141,6 +143,20 @@ def parse_etag(value: str) -> EntityTag | None:
     """Parse one entity tag, or give None; the `W` is case-sensitive (§8.8.3)."""
     found = _ONE.fullmatch(value.strip(_OWS))
     return None if found is None else EntityTag(found[2], weak=found[1] is not None)
+
+
+@lru_cache(1024)
+def mended_etag(value: str) -> EntityTag | None:
+    """Parse one entity tag that the application or a store set, with the quotes it may lack.
+
+    What quotes don't mend counts as absent: it is the client's conditions that would fail.
+    """
+    if (tag := parse_etag(value)) is not None:
+        return tag
+    text = value.strip(_OWS)
+    opaque = text.removeprefix("W/")
+    tag = parse_etag(f'"{opaque}"') if opaque else None
+    return None if tag is None else EntityTag(tag.opaque, weak=opaque != text)
 
 
 def required_etag(value: str) -> EntityTag:

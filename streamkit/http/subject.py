@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
 
-from streamkit.http.conditions import EntityTag, Validators, parse_etag, required_etag
+from streamkit.http.conditions import EntityTag, Validators, mended_etag, required_etag
 from streamkit.http.dates import format_http_date, parse_http_date
 
 __all__ = ["Representation", "Subject", "described", "undescribed"]
@@ -88,10 +88,10 @@ def _add_etag(info: Representation, own: Mapping[bytes, bytes], subject: Subject
             subject.etag, value = _entity_tag(info.etag)
             subject.added.append((b"etag", value))
         return
-    subject.etag, mended = _own_entity_tag(value)
-    if mended is None:
+    subject.etag = mended_etag(value.decode("latin-1"))
+    if subject.etag is None:
         subject.dropped = _ETAG
-    elif mended != value:
+    elif (mended := str(subject.etag).encode("latin-1")) != value:
         subject.added.append((b"etag", mended))
 
 
@@ -131,25 +131,6 @@ def _add_stored(
 @lru_cache(1024)
 def _entity_tag(etag: str) -> tuple[EntityTag, bytes]:
     return required_etag(etag), etag.strip(" \t").encode("latin-1")
-
-
-@lru_cache(1024)
-def _own_entity_tag(value: bytes) -> tuple[EntityTag | None, bytes | None]:
-    """The tag of the response's own header, and how to send it: with the quotes it lacks.
-
-    What quotes don't mend counts as absent. The application set it, but it is the client's
-    conditions that would fail.
-    """
-    text = value.decode("latin-1")
-    if (tag := parse_etag(text)) is not None:
-        return tag, value
-    text = text.strip(" \t")
-    opaque = text.removeprefix("W/")
-    tag = parse_etag(f'"{opaque}"') if opaque else None
-    if tag is None:
-        return None, None
-    tag = EntityTag(tag.opaque, weak=opaque != text)
-    return tag, str(tag).encode("latin-1")
 
 
 @lru_cache(1024)

@@ -310,6 +310,14 @@ async def test_a_tag_of_a_stream_is_coded_and_known_again(
     assert content.closed == 1
 
 
+@pytest.mark.parametrize(("given", "sent"), [("v7", 'W/"v7--gzip"'), ('"v7', None)])
+async def test_a_tag_that_the_content_gives_needs_no_quotes(given: str, sent: str | None) -> None:
+    start = ResponseStart(headers={"ETag": given})
+    got = await fetch(PlainTextStreamingResponse([start, "text"], compress=True), headers=GZIP)
+    assert (got.status, got.headers.get("etag")) == (200, sent)
+    assert gzip.decompress(got.body) == b"text"
+
+
 async def test_the_tag_of_another_coding_is_another_version() -> None:
     response = PlainTextStreamingResponse(["text"], compress=True, etag='"v7"')
     got = await fetch(response, headers={**GZIP, "if-none-match": '"v7"'})
