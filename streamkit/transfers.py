@@ -18,7 +18,7 @@ from streamkit.body.source import PlanContent
 from streamkit.body.threaded import ThreadedBody
 from streamkit.compress import Coder, Uncoded, find_sibling, make_coder
 from streamkit.encoders.text import TextEncoder
-from streamkit.http.accept_encoding import CodedHeaders, add_vary, code_headers
+from streamkit.http.accept_encoding import CodedHeaders, add_vary, code_headers, coded_etags
 from streamkit.sender import Frames
 from streamkit.serve import Transfer
 from streamkit.sources import ByteSource, PathSource, SourceInfo
@@ -253,11 +253,12 @@ def source_transfer(
 
     async def open_body() -> Body | None:
         nonlocal sent, own
+        coded: str | None = None
         if response._precompressed and isinstance(source, PathSource):
-            sent, own = await _precompressed(source, scope, own)
+            sent, own, coded = await _precompressed(source, scope, own)
             owned.append(sent)
         info = await sent.info()
-        decided = plan_for(response, scope, info, own)
+        decided = plan_for(response, scope, info, own, coded)
         writer.status, writer.headers = decided.status, decided.merge(own)
         # The plan knows of HEAD.
         writer.head_only = False
@@ -277,14 +278,18 @@ def source_transfer(
 
 async def _precompressed(
     source: PathSource, scope: Scope, own: Headers
-) -> tuple[PathSource, Headers]:
-    """The sibling that the request accepts, or the file itself; the answer varies either way."""
+) -> tuple[PathSource, Headers, str | None]:
+    """The sibling that the request accepts, with its coding, or the file itself.
+
+    The answer varies either way.
+    """
     accepted = [v.decode("latin-1") for n, v in scope.get("headers", ()) if n == b"accept-encoding"]
     sibling = await run_in_stream_thread(find_sibling, source.path, ", ".join(accepted) or None)
     vary = next((v.decode("latin-1") for n, v in own if n.lower() == b"vary"), None)
     headers = [pair for pair in own if pair[0].lower() != b"vary"]
     headers.append((b"vary", add_vary(vary).encode("latin-1")))
     if sibling is None:
-        return source, headers
-    headers.append((b"content-encoding", sibling.coding.encode("ascii")))
-    return PathSource(sibling.path), headers
+        return source, headers, None
+    coding = sibling.coding
+    headers = [*coded_etags(headers, coding), (b"content-encoding", coding.encode("ascii"))]
+    return PathSource(sibling.path), headers, coding

@@ -45,10 +45,11 @@ class Subject:
     dropped: frozenset[bytes] = frozenset()
     etag: EntityTag | None = None
     last_modified: datetime | None = None
+    date_is_shared: bool = False
 
     @property
     def validators(self) -> Validators:
-        return Validators.known(self.etag, self.last_modified)
+        return Validators.known(self.etag, self.last_modified, self.date_is_shared)
 
 
 def undescribed(info: Representation, own: Mapping[bytes, bytes]) -> Subject:
@@ -65,6 +66,8 @@ def described(info: Representation, own: Mapping[bytes, bytes], now: datetime) -
     content_type = _add_type(info, own, added)
     accepted = b"accept-ranges" not in own or own[b"accept-ranges"].lower() == b"bytes"
     subject = Subject(info.size, accepted and info.size is not None, content_type, added)
+    # Tools that compress a file give the result its time.
+    subject.date_is_shared = b"accept-encoding" in own.get(b"vary", b"").lower()
     _add_etag(info, own, subject)
     _add_last_modified(info, own, subject, now)
     _add_stored(info, own, added)
