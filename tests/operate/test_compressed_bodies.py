@@ -22,6 +22,10 @@ from streamkit import (
     StreamOutcome,
     transfers,
 )
+from streamkit.body.base import Coding
+from streamkit.body.compressed import CompressedQueue
+from streamkit.compress import make_coder
+from streamkit.encoders.relay import Partial
 from streamkit.encoders.sse import SSEEncoder
 from streamkit.live import MemoryLog
 from streamkit.testing import StreamClient, fetch, stream
@@ -165,6 +169,66 @@ async def test_keep_alives_stand_between_the_items(kind: str) -> None:
             text += decoder.decompress(await client.read())
     assert text.startswith(b"data: one\n\n" + SSEEncoder().keep_alive())
     assert text.endswith(b"data: two\n\n")
+    assert decoder.eof
+
+
+class Relayed:
+    """Events from elsewhere on a thread, which begins one as soon as a frame is being made."""
+
+    def __init__(self) -> None:
+        self._asked, self._begun, self.going_on = (threading.Event() for _ in range(3))
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"data: one\n\n"
+        self._asked.wait(20)
+        yield b"data: par"
+        self._begun.set()
+        self.going_on.wait(20)
+        yield b"tial\n\n"
+
+    def begin(self, *_: object) -> None:
+        """Called on the loop, between the question whether a frame may come here and the frame."""
+        self._asked.set()
+        until = time.monotonic() + 20
+        while not self._begun.is_set() and time.monotonic() < until:
+            pass
+
+
+@pytest.mark.parametrize("compress", [False, True])
+async def test_no_keep_alive_lands_within_an_event_that_a_thread_has_begun(compress: bool) -> None:
+    content = Relayed()
+    response = SSEStreamingResponse(
+        content, keep_alive=0.01, keep_alive_item=content.begin, compress=compress
+    )
+    text, decoder = b"", zlib.decompressobj(31)
+    async with stream(response, headers=GZIP) as client:
+        with anyio.fail_after(20):
+            async for chunk in client:
+                text += decoder.decompress(chunk) if compress else chunk
+                if b"par" in text:
+                    content.going_on.set()
+    assert text.startswith(b"data: one\n\n")
+    assert b"data: partial\n\n" in text
+
+
+def test_a_body_that_ends_within_a_frame_has_a_whole_coding_and_no_farewell() -> None:
+    def nobody() -> None:
+        pass
+
+    made = lambda: make_coder("gzip")  # noqa: E731
+    queue = CompressedQueue(Coding(), made, wake_reader=nobody, wake_writer=nobody)
+    decoder = zlib.decompressobj(31)
+
+    def given(frame: bytes, *, last: bool = False) -> bytes:
+        return decoder.decompress(b"".join(queue.frame(frame, last=last)))
+
+    queue.add(Partial(b"data: par"))
+    assert given(b": here\n\n") == b"data: par"
+    assert given(b": here\n\n") == b""
+    queue.add(b"tial\n\n")
+    assert given(b": here\n\n") == b"tial\n\n: here\n\n"
+    queue.add(Partial(b"data: an"))
+    assert given(b"data: farewell\n\n", last=True) == b"data: an"
     assert decoder.eof
 
 
