@@ -46,6 +46,7 @@ class Subject:
     etag: EntityTag | None = None
     last_modified: datetime | None = None
     date_is_shared: bool = False
+    coded: bool = False  # whether it has a Content-Encoding
 
     @property
     def validators(self) -> Validators:
@@ -71,6 +72,7 @@ def described(info: Representation, own: Mapping[bytes, bytes], now: datetime) -
     _add_etag(info, own, subject)
     _add_last_modified(info, own, subject, now)
     _add_stored(info, own, added)
+    subject.coded = b"content-encoding" in own or b"content-encoding" in dict(added)
     return subject
 
 

@@ -76,6 +76,16 @@ async def test_what_was_begun_in_one_coding_is_not_resumed_in_another(path: Path
         assert got.body == (whole[10:] if same else whole)
 
 
+async def test_several_ranges_are_parts_of_the_plain_file_and_the_whole_of_a_sibling(
+    path: Path,
+) -> None:
+    plain = await get(path, "etag=", "", range="bytes=0-1,4-5")
+    assert plain.headers["content-type"].startswith("multipart/byteranges")
+    coded = await get(path, "etag=", "gzip", range="bytes=0-1,4-5")
+    assert (coded.status, coded.headers["content-encoding"]) == (200, "gzip")
+    assert coded.body == path.with_name("app.js.gz").read_bytes()
+
+
 @pytest.mark.parametrize("coding", CODINGS)
 async def test_a_date_that_all_codings_share_resumes_none(path: Path, coding: str) -> None:
     date = (await get(path, "etag=", coding)).headers["last-modified"]
