@@ -8,19 +8,22 @@ import threading
 import time
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from streamkit import (
+    BytesSource,
     JSONLinesStreamingResponse,
     PlainTextStreamingResponse,
+    PNGStreamingResponse,
     ResponseStart,
     SSEStreamingResponse,
     StreamingResponse,
     StreamOutcome,
-    transfers,
+    coded,
 )
 from streamkit.body.base import Coding
 from streamkit.body.compressed import CompressedQueue
@@ -55,8 +58,8 @@ class Watched:
 @pytest.fixture
 def notes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     notes: list[tuple[str, int]] = []
-    make = transfers.make_coder
-    monkeypatch.setattr(transfers, "make_coder", lambda coding: Watched(make(coding), notes))
+    make = coded.make_coder
+    monkeypatch.setattr(coded, "make_coder", lambda coding: Watched(make(coding), notes))
     return notes
 
 
@@ -330,6 +333,49 @@ async def test_headers_that_do_not_wait_are_those_of_a_coded_body() -> None:
         going_on.set()
         with anyio.fail_after(10):
             assert gzip.decompress(await client.read()) == b"late"
+
+
+# what is whole
+
+
+LONG = "line of a text that repeats\n" * 30_000
+
+
+@pytest.mark.parametrize("content", [LONG, LONG.encode(), "", "short"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_whole_text_is_compressed_for_who_accepts_it(content: Any, method: str) -> None:
+    def response() -> StreamingResponse:
+        return PlainTextStreamingResponse(content, compress=True, etag='"v7"')
+
+    plain = content if isinstance(content, bytes) else content.encode()
+    got = await fetch(response(), headers=GZIP, method=method)
+    assert (got.status, got.headers["content-encoding"]) == (200, "gzip")
+    assert (got.headers["etag"], got.headers["vary"]) == ('W/"v7--gzip"', "Accept-Encoding")
+    assert "content-length" not in got.headers
+    assert method == "HEAD" or gzip.decompress(got.body) == plain
+    known = await fetch(response(), headers=GZIP | {"if-none-match": got.headers["etag"]})
+    assert known.status == 304
+    # Others have its length and ranges, and are told that it varies.
+    got = await fetch(response(), method=method)
+    assert (got.headers["content-length"], got.headers["etag"]) == (str(len(plain)), '"v7"')
+    assert (got.headers["vary"], got.headers["accept-ranges"]) == ("Accept-Encoding", "bytes")
+
+
+async def test_what_has_an_address_keeps_its_ranges(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("text" * 100)
+    contents: list[Any] = [path, path.open("rb"), BytesSource(b"text" * 100)]
+    for content in contents:
+        response = PlainTextStreamingResponse(content, compress=True)
+        got = await fetch(response, headers=GZIP | {"range": "bytes=2-5"})
+        assert (got.status, got.body) == (206, b"xtte")
+
+
+async def test_whole_bytes_that_do_not_shrink_keep_their_ranges() -> None:
+    response = PNGStreamingResponse(b"0123456789", compress=True)
+    got = await fetch(response, headers=GZIP | {"range": "bytes=2-5"})
+    assert (got.status, got.body) == (206, b"2345")
+    assert "vary" not in got.headers
 
 
 # validators
