@@ -182,9 +182,9 @@ def find_sibling(
 ) -> Sibling | None:
     """The precompressed sibling of a file that a request accepts: `path.zst`, `.br` or `.gz`.
 
-    Only a regular file counts that is not older than `path`, by modification time. None: send the
-    file itself. Blocks, as `os.stat` does, for each coding that the request accepts. No package is
-    needed: nothing is compressed here.
+    Only a regular file counts that is not older than `path`, by modification time in whole seconds:
+    some tools copy no more of it. None: send the file itself. Blocks, as `os.stat` does, for each
+    coding that the request accepts. No package is needed: nothing is compressed here.
 
         find_sibling("app.js", "br, gzip")  # Sibling("app.js.br", "br")
     """
@@ -195,15 +195,16 @@ def find_sibling(
     plain = _modified(name)
     if plain is None:
         return None
-    current = [coding for coding in wanted if (_modified(name + _SUFFIXES[coding]) or 0) >= plain]
+    times = {coding: _modified(name + _SUFFIXES[coding]) for coding in wanted}
+    current = [coding for coding, time in times.items() if time is not None and time >= plain]
     coding = negotiate(accept_encoding, current)
     return None if coding is None else Sibling(name + _SUFFIXES[coding], coding)
 
 
 def _modified(path: str) -> int | None:
-    """Nanoseconds since the epoch; None for what is no regular file, or can't be seen."""
+    """Whole seconds since the epoch; None for what is no regular file, or can't be seen."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return status.st_mtime_ns if stat.S_ISREG(status.st_mode) else None
+    return status.st_mtime_ns // 1_000_000_000 if stat.S_ISREG(status.st_mode) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Hashable
+from inspect import isawaitable, iscoroutinefunction
 from typing import cast
 
 from starlette.exceptions import HTTPException
@@ -32,7 +33,7 @@ class StreamLimit:
     says: whole seconds.
 
     Each process counts for itself. Raises `ValueError` for a number below 1, or if neither is
-    given; `TypeError` for anything but a whole number.
+    given; `TypeError` for anything but a whole number, and for a `key` that is async.
 
         class Export(JSONLinesStreamingResponse):
             limit = StreamLimit(total=100, per_client=2)
@@ -51,8 +52,8 @@ class StreamLimit:
         for name, value in (("total", total), ("per_client", per_client)):
             _check(name, value, 1)
         _check("retry_after", retry_after, 0)
-        if not callable(key):
-            raise TypeError(f"key must be a function of the request, got {key!r}")
+        if not callable(key) or iscoroutinefunction(key):
+            raise TypeError(f"key must be a function of the request, not async, got {key!r}")
         self._total = math.inf if total is None else total
         self._per_client = math.inf if per_client is None else per_client
         self._key = key
@@ -74,6 +75,11 @@ class StreamLimit:
         place, and every exception of `key`.
         """
         client = None if self._per_client == math.inf else self._key(_request(scope))
+        if isawaitable(client):
+            raise TypeError(
+                f"key must give what tells a client, not something to await, got {client!r}: "
+                f"have a dependency find it, and read it from request.state"
+            )
         with self._lock:
             held = self._clients.get(client, 0)
             if self._open >= self._total or (client is not None and held >= self._per_client):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from streamkit.errors import SourceError
+from streamkit.http.conditions import mended_etag
 from streamkit.pagecache import READ_SIZE
 from streamkit.sources import ByteSource, Given, SourceInfo
 from streamkit.threads import run_abandonable
@@ -175,8 +176,9 @@ def _version(meta: ObjectMeta, pinned: ObjectMeta) -> Any:
 
 
 def _entity_tag(etag: str | None) -> str | None:
-    """A store's tag as a header's; not all stores write the quotes."""
-    return etag if etag is None or etag.endswith('"') else f'"{etag}"'
+    """A store's tag as a header's, if it can be one; not all stores write the quotes."""
+    tag = None if etag is None else mended_etag(etag)
+    return None if tag is None else str(tag)
 
 
 def _stored(attributes: Attributes, name: str) -> str | None:

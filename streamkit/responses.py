@@ -66,8 +66,8 @@ class StreamingResponse(starlette.responses.StreamingResponse):
     * `min_rate` (None): bytes a second that a client has to take, with `min_rate_grace` (10.0)
       seconds in hand; `max_rate` (None): bytes a second that are sent at most.
     * `limit` (None): a `StreamLimit`, for how many responses may be open at once.
-    * `compress` (False): compress a stream of text as the request accepts it; True, or codings in
-      order ("zstd", "br", "gzip"). Off, since lengths may tell secrets (BREACH).
+    * `compress` (False): compress streams and whole text as the request accepts it; True, or
+      codings in order ("zstd", "br", "gzip"). Off, since lengths may tell secrets (BREACH).
     * `keep_alive` (None): seconds of silence after which `encoder.keep_alive()` is sent.
     * `cleanup_timeout` (30.0): seconds the content's cleanup may take after the response ended;
       None: as long as it takes.

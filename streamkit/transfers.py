@@ -16,14 +16,12 @@ from streamkit.body.compressed import CompressedBody, compressed
 from streamkit.body.of import body_of
 from streamkit.body.source import PlanContent
 from streamkit.body.threaded import ThreadedBody
-from streamkit.compress import Coder, Uncoded, find_sibling, make_coder
+from streamkit.coded import choose_coder, code_headers_of, is_coded, precompressed
 from streamkit.encoders.text import TextEncoder
-from streamkit.http.accept_encoding import CodedHeaders, add_vary, code_headers
 from streamkit.sender import Frames
 from streamkit.serve import Transfer
 from streamkit.sources import ByteSource, PathSource, SourceInfo
 from streamkit.start import ResponseStart, merge_headers
-from streamkit.threads import run_in_stream_thread
 from streamkit.watch import Limits
 from streamkit.whole import WholeTransfer, path_to_send, plan_for, ready_chunks
 
@@ -46,7 +44,11 @@ def transfer_of(
 ) -> Transfer | WholeTransfer:
     """What is going to send the response."""
     opened, looked_at = response._opened, response._looked_at
-    if isinstance(opened, ByteSource) and (looked_at is None or looked_at.take_over()):
+    if (
+        isinstance(opened, ByteSource)
+        and not is_coded(response, scope)
+        and (looked_at is None or looked_at.take_over())
+    ):
         return whole_transfer(response, opened, scope, send, writer) or source_transfer(
             response, opened, scope, send, writer
         )
@@ -66,7 +68,7 @@ def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer
         coding.max_buffer = 1
 
     if response._codings:
-        body = compressed(body, partial(_coder, response, scope, writer))
+        body = compressed(body, partial(choose_coder, response, scope, writer))
 
     async def open_body() -> Body | None:
         if _is_known_version(response, scope, writer):
@@ -74,8 +76,7 @@ def stream_transfer(response: Sendable, scope: Scope, send: Send, writer: Writer
             return None
         if (start := await _open_content(response)) is not None:
             _begin(writer, start)
-        if writer.status in WITHOUT_CONTENT or writer.status < 200:
-            writer.headers = _without_length(writer.headers, writer.status)
+        if _leaves_out_content(writer):
             await writer.end_empty()
             return None
         return body
@@ -119,29 +120,13 @@ def _is_known_version(response: Sendable, scope: Scope, writer: Writer) -> bool:
     info = SourceInfo(None)
     whole = plan_for(response, {**scope, "headers": ()}, info, own).merge(own)
     # The client knows the tag of what it got, which is that of the coded bytes.
-    coded = _code_headers(response, scope, whole, response.status_code).headers
+    coded = code_headers_of(response, scope, whole, response.status_code).headers
     decided = plan_for(response, scope, info, coded)
     writer.headers = whole
     if decided.status == response.status_code:
         return False
     writer.status, writer.headers = decided.status, decided.merge(coded)
     return True
-
-
-def _coder(response: Sendable, scope: Scope, writer: Writer) -> Coder:
-    """Choose a coding for the request, and say so in the headers."""
-    coding, writer.headers = _code_headers(response, scope, writer.headers, writer.status)
-    return Uncoded() if coding is None else make_coder(coding)
-
-
-def _code_headers(response: Sendable, scope: Scope, own: Headers, status: int) -> CodedHeaders:
-    return code_headers(
-        scope.get("headers", ()),
-        own,
-        response._codings,
-        status=status,
-        media_type=response.media_type,
-    )
 
 
 def _body_and_coding(response: Sendable) -> tuple[Body, Coding]:
@@ -166,6 +151,19 @@ def _begin(writer: Writer, start: ResponseStart) -> None:
     if start.status_code is not None:
         writer.status = start.status_code
     writer.headers = merge_headers(list(writer.headers), start)
+    _leaves_out_content(writer)
+
+
+def _leaves_out_content(writer: Writer) -> bool:
+    """Whether the status has no content: then the head alone is sent, as for HEAD."""
+    status = writer.status
+    if status >= 200 and status not in WITHOUT_CONTENT:
+        return False
+    writer.head_only = True
+    writer.headers = [pair for pair in writer.headers if pair[0].lower() != b"content-length"]
+    if status == 205:
+        writer.headers.append((b"content-length", b"0"))
+    return True
 
 
 async def _open_content(response: Sendable) -> ResponseStart | None:
@@ -210,11 +208,6 @@ def _error_frame(response: Sendable, error: BaseException) -> bytes:
         return b""
 
 
-def _without_length(headers: Headers, status: int) -> Headers:
-    kept = [pair for pair in headers if pair[0].lower() != b"content-length"]
-    return [*kept, (b"content-length", b"0")] if status == 205 else kept
-
-
 # sources
 
 
@@ -250,11 +243,12 @@ def source_transfer(
 
     async def open_body() -> Body | None:
         nonlocal sent, own
+        coded: str | None = None
         if response._precompressed and isinstance(source, PathSource):
-            sent, own = await _precompressed(source, scope, own)
+            sent, own, coded = await precompressed(source, scope, own)
             owned.append(sent)
         info = await sent.info()
-        decided = plan_for(response, scope, info, own)
+        decided = plan_for(response, scope, info, own, coded)
         writer.status, writer.headers = decided.status, decided.merge(own)
         # The plan knows of HEAD.
         writer.head_only = False
@@ -270,18 +264,3 @@ def source_transfer(
     transfer = Transfer(scope, send, writer, coding, limits, Frames(), source, open_body, owned)
     _set_rates(response, transfer)
     return transfer
-
-
-async def _precompressed(
-    source: PathSource, scope: Scope, own: Headers
-) -> tuple[PathSource, Headers]:
-    """The sibling that the request accepts, or the file itself; the answer varies either way."""
-    accepted = [v.decode("latin-1") for n, v in scope.get("headers", ()) if n == b"accept-encoding"]
-    sibling = await run_in_stream_thread(find_sibling, source.path, ", ".join(accepted) or None)
-    vary = next((v.decode("latin-1") for n, v in own if n.lower() == b"vary"), None)
-    headers = [pair for pair in own if pair[0].lower() != b"vary"]
-    headers.append((b"vary", add_vary(vary).encode("latin-1")))
-    if sibling is None:
-        return source, headers
-    headers.append((b"content-encoding", sibling.coding.encode("ascii")))
-    return PathSource(sibling.path), headers

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from streamkit.body.source import read_now
 from streamkit.closing import close_async, first_of
 from streamkit.ending import Ending, failure
 from streamkit.errors import GraceExceeded
+from streamkit.http.accept_encoding import coded_etag
 from streamkit.http.plan import Plan, plan
 from streamkit.http.ranges import Span
 from streamkit.observing import Progress
@@ -60,12 +62,20 @@ def ready_chunks(
     return chunks
 
 
-def plan_for(response: Sendable, scope: Scope, info: SourceInfo, own: Headers) -> Plan:
-    """What to send of a source for this request; `own` are the headers of the response."""
+def plan_for(
+    response: Sendable, scope: Scope, info: SourceInfo, own: Headers, coding: str | None = None
+) -> Plan:
+    """What to send of a source for this request; `own` are the headers of the response.
+
+    `coding` is that of a compressed file in place of the plain one, whose tag it must not have.
+    """
+    info = response._given.over(info)
+    if coding is not None and info.etag is not None:
+        info = replace(info, etag=coded_etag(info.etag, coding))
     return plan(
         scope.get("method", "GET"),
         scope.get("headers", ()),
-        response._given.over(info),
+        info,
         now=datetime.now(UTC),
         status=response.status_code,
         headers=own,

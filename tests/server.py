@@ -92,7 +92,7 @@ def parse(raw: bytes, method: str = "GET") -> Reply:
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
     status = int(first.split()[1])
-    if method == "HEAD":
+    if method == "HEAD" or status in (204, 304):
         return Reply(status, headers, rest, complete=not rest)
     if headers.get("transfer-encoding") == "chunked":
         body, complete = _unchunk(rest)

@@ -32,6 +32,7 @@ FLOORS = [
         "serve",
         "whole",
         "sendable",
+        "coded",
         "transfers",
         "respond",
     ],

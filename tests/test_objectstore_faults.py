@@ -118,6 +118,10 @@ def origin() -> Iterator[Origin]:
     [
         ({}, None),
         ({"ETag": "bare"}, '"bare"'),
+        ({"ETag": "W/bare"}, 'W/"bare"'),
+        ({"ETag": '"a b"'}, None),
+        ({"ETag": '"half'}, None),
+        ({"ETag": 'a"b'}, None),
         ({"ETag": 'W/"1"', "Last-Modified": "Sat, 03 Feb 2001 04:05:06 GMT"}, 'W/"1"'),
         ({"Last-Modified": "Sat, 03 Feb 2001 04:05:06 GMT"}, None),
     ],

@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, Router
 
-from streamkit import StreamingResponse
+from streamkit import ResponseStart, StreamingResponse
 from tests import http2
 from tests.server import Server, serving, wait_for
 from tests.versions import STARLETTE
@@ -100,8 +100,8 @@ WRONG = [
     ),
 ]
 
-# What a content does, step by step: it yields bytes, sleeps seconds, raises exceptions.
-Step = bytes | float | Exception
+# What a content does, step by step: it yields bytes or a start, sleeps seconds, raises exceptions.
+Step = bytes | ResponseStart | float | Exception
 
 
 FLOOD = 5000
@@ -129,12 +129,18 @@ PLAYS: dict[str, Callable[[str], Iterable[Step]]] = {
     "fails-in-a-burst": lambda key: [b"first\n", b"second\n", ValueError(f"late {key}")],
     "fails-early": lambda key: [ValueError(f"early {key}")],
     "not-found": lambda key: [HTTPException(404, f"no {key}")],
+    **{
+        str(status): lambda key, status=status: itertools.chain(  # type: ignore[misc]
+            [ResponseStart(status)], itertools.cycle([b"tick\n", 0.01])
+        )
+        for status in (204, 205, 304)
+    },
 }
 
 diary: defaultdict[str, list[str]] = defaultdict(list)
 
 
-def play_sync(steps: Iterable[Step], entries: list[str]) -> Iterator[bytes]:
+def play_sync(steps: Iterable[Step], entries: list[str]) -> Iterator[bytes | ResponseStart]:
     entries.append("opened")
     try:
         for step in steps:
@@ -148,7 +154,9 @@ def play_sync(steps: Iterable[Step], entries: list[str]) -> Iterator[bytes]:
         entries.append("closed")
 
 
-async def play_async(steps: Iterable[Step], entries: list[str]) -> AsyncIterator[bytes]:
+async def play_async(
+    steps: Iterable[Step], entries: list[str]
+) -> AsyncIterator[bytes | ResponseStart]:
     entries.append("opened")
     try:
         for step in steps:
@@ -348,6 +356,17 @@ def test_head_sends_no_body_and_closes_what_it_began(server: Server, place: str,
     reply = server.fetch(f"{place}/ticks?key={key}", "HEAD")
     assert (reply.status, reply.complete) == (200, True)
     assert entries_of(server, key) == ["opened", "closed", "complete"]
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_content_that_decides_on_a_status_without_one_sends_nothing_behind_it(
+    server: Server, place: str, status: int, key: str
+) -> None:
+    start = server.log_size()
+    reply = server.fetch(f"{place}/{status}?key={key}")
+    assert (reply.status, reply.body, reply.complete) == (status, b"", True)
+    assert entries_of(server, key) == ["opened", "closed", "complete"]
+    assert server.log(start) == ""
 
 
 def assert_logged_once(server: Server, start: int, message: str) -> None:

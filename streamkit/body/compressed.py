@@ -23,11 +23,6 @@ __all__ = ["CompressedBody", "CompressedQueue", "compressed"]
 BATCH = 32768
 
 
-def _like(chunk: bytes, made: bytes) -> bytes:
-    """Compressed bytes, which end within a frame where the chunk does."""
-    return Partial(made) if type(chunk) is Partial else made
-
-
 def compressed(body: Body, choose: Callable[[], Coder]) -> CompressedBody:
     """The body, compressed by the coder that `choose` gives when the first item is there."""
     kind = _ThreadCompressedBody if isinstance(body, ThreadedBody) else CompressedBody
@@ -67,7 +62,8 @@ class CompressedBody:
         if not (chunks or is_whole):
             return []
         made = self._compress(b"".join(chunks), last=is_whole)
-        return [_like(chunks[-1], each) for each in made] if chunks else made
+        # What is compressed ends within a frame where its last chunk does.
+        return [Partial(each) for each in made] if chunks and type(chunks[-1]) is Partial else made
 
     def frame(self, data: bytes, *, last: bool = False) -> list[bytes]:
         """Compress what is sent beside the items; gives all that is to be sent now."""
@@ -134,6 +130,7 @@ class CompressedQueue(Queue):
         "_coder",
         "_ended",
         "_has_unflushed",
+        "_is_partial",
         "_lock",
         "_made",
         "_packed",
@@ -162,6 +159,8 @@ class CompressedQueue(Queue):
         # The size of all chunks that the coder took.
         self._packed = 0
         self._has_unflushed = self._ended = False
+        # Whether the coder's last chunk ends within a frame.
+        self._is_partial = False
         # Chunks of the content in what was taken.
         self.items: int = 0
 
@@ -221,7 +220,10 @@ class CompressedQueue(Queue):
         return [data for data, _, _ in made]
 
     def frame(self, data: bytes, *, last: bool) -> list[bytes]:
-        """Compress what is sent beside the chunks; gives all that is to be sent now."""
+        """Compress what is sent beside the chunks; gives all that is to be sent now.
+
+        It is left out where the thread has begun a frame since it was asked for.
+        """
         with self._lock:
             self._pack(data, flush=True, last=last)
         return self.take()
@@ -242,6 +244,10 @@ class CompressedQueue(Queue):
         taken = sum(sizes)
         self._packed += taken
         size, count = size + taken, count + len(chunks)
+        if chunks:
+            self._is_partial = type(chunks[-1]) is Partial
+        if self._is_partial:
+            frame = b""
         data = b"".join([*chunks, frame])
         made = coder.compress(data) if data else b""
         self._has_unflushed = self._has_unflushed or bool(data)
@@ -252,8 +258,7 @@ class CompressedQueue(Queue):
             made += coder.flush()
             self._has_unflushed = False
         if made:
-            if chunks and not frame:
-                made = _like(chunks[-1], made)
+            made = Partial(made) if self._is_partial else made
             self._made.append((made, size, count))
             size = count = 0
         self._pending = (size, count)

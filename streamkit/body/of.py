@@ -18,13 +18,13 @@ from streamkit.body.direct import DirectBody
 from streamkit.body.fastapi import unwrap
 from streamkit.body.pumped import PumpedBody
 from streamkit.body.readymade import adapted, way_out
-from streamkit.body.source import PlanContent, WholeSource
+from streamkit.body.source import PlanContent, WholeBytes, WholeSource
 from streamkit.body.stepped import SteppedBody
 from streamkit.body.threaded import ThreadedBody
 from streamkit.encoders.rows import refuse_table
 from streamkit.encoders.text import TextEncoder
 from streamkit.http.mediatypes import is_textual
-from streamkit.sources import ByteSource, BytesSource, FileSource, PathSource, is_seekable
+from streamkit.sources import ByteSource, FileSource, PathSource, is_seekable
 
 __all__ = ["Opened", "body_of", "close_abandoned", "open_content", "refuse_name"]
 
@@ -92,9 +92,9 @@ def body_of(opened: Opened) -> Body:
 
 def _source_of(content: Any, charset: str) -> ByteSource | None:
     if isinstance(content, str):
-        return BytesSource(TextEncoder(charset).encode(content))
+        return WholeBytes(TextEncoder(charset).encode(content))
     if isinstance(content, bytes | bytearray | memoryview):
-        return BytesSource(content)
+        return WholeBytes(content)
     if isinstance(content, ByteSource):
         return content
     if isinstance(content, UploadFile):

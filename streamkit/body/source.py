@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from streamkit.errors import SourceError
 from streamkit.http.plan import Plan, Rest, Step
 from streamkit.http.ranges import Span
-from streamkit.sources import ByteSource, SourceInfo
+from streamkit.sources import ByteSource, BytesSource, SourceInfo
 
-__all__ = ["PlanContent", "WholeSource", "read_now", "read_steps", "whole"]
+__all__ = ["PlanContent", "WholeBytes", "WholeSource", "read_now", "read_steps", "whole"]
 
 # Bytes of a body that is sent without listening for the disconnect: what servers take for a client
 # before `send` waits for it.
@@ -61,6 +61,10 @@ async def read_steps(source: ByteSource, steps: tuple[Step, ...]) -> AsyncIterat
                 f"a source ended at byte {position} when asked for {step.start} to {end}: "
                 f"it shrank, or its size was wrong"
             )
+
+
+class WholeBytes(BytesSource):
+    """Whole `str` or bytes that are a content: nothing is known of them but their size."""
 
 
 class WholeSource:

@@ -9,13 +9,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from streamkit.http.conditions import EntityTag, parse_etag
+from streamkit.http.conditions import EntityTag, mended_etag, parse_etag
 
 __all__ = [
     "CodedHeaders",
     "add_vary",
     "code_headers",
     "coded_etag",
+    "coded_etags",
     "compressible",
     "forbids_transform",
     "negotiate",
@@ -143,6 +144,20 @@ def coded_etag(etag: str, coding: str, *, weak: bool = False) -> str:
     return str(EntityTag(f"{tag.opaque}--{coding}", weak=tag.weak or weak))
 
 
+def coded_etags(
+    pairs: Iterable[tuple[bytes, bytes]], coding: str, *, weak: bool = False
+) -> list[tuple[bytes, bytes]]:
+    """Raw headers with their `ETag` as `coded_etag` has it, or without one that is no tag."""
+    kept = []
+    for name, value in pairs:
+        if name.lower() == b"etag":
+            if (tag := mended_etag(value.decode("latin-1"))) is None:
+                continue
+            value = coded_etag(str(tag), coding, weak=weak).encode("latin-1")
+        kept.append((name, value))
+    return kept
+
+
 def split_etag(etag: str) -> tuple[str, str | None]:
     """Undo `coded_etag`: the plain representation's tag, and the coding, or None.
 
@@ -204,20 +219,13 @@ def code_headers(
     coding = negotiate(accepted, offered)
     if coding is None:
         return CodedHeaders(None, [*_without(pairs, frozenset((b"vary",))), (b"vary", vary)])
-    kept = [
-        (name, _coded(value, coding, weak) if name == b"etag" else value)
-        for name, value in _without(pairs, _OF_PLAIN_BYTES | {b"vary"})
-    ]
+    kept = coded_etags(_without(pairs, _OF_PLAIN_BYTES | {b"vary"}), coding, weak=weak)
     added = [
         (b"content-encoding", coding.encode("ascii")),
         (b"accept-ranges", b"none"),
         (b"vary", vary),
     ]
     return CodedHeaders(coding, kept + added)
-
-
-def _coded(etag: bytes, coding: str, weak: bool) -> bytes:
-    return coded_etag(etag.decode("latin-1"), coding, weak=weak).encode("latin-1")
 
 
 def _without(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 
 from streamkit.http.dates import parse_http_date
 
@@ -19,6 +20,7 @@ __all__ = [
     "Validators",
     "collect_fields",
     "evaluate",
+    "mended_etag",
     "parse_etag",
     "parse_etags",
     "range_applies",
@@ -99,6 +101,8 @@ class Validators:
 
     etag: EntityTag | None = None
     last_modified: datetime | None = None
+    # Whether the same content in another coding has the same date, which is then weak (§8.8.1).
+    date_is_shared: bool = False
 
     @classmethod
     def of(cls, etag: str | None, last_modified: datetime | None) -> Validators:
@@ -109,9 +113,12 @@ class Validators:
         return cls.known(None if etag is None else required_etag(etag), last_modified)
 
     @classmethod
-    def known(cls, etag: EntityTag | None, last_modified: datetime | None) -> Validators:
+    def known(
+        cls, etag: EntityTag | None, last_modified: datetime | None, date_is_shared: bool = False
+    ) -> Validators:
         """As `of`, for a tag that was parsed already."""
-        return cls(etag, None if last_modified is None else _whole_second(last_modified))
+        moment = None if last_modified is None else _whole_second(last_modified)
+        return cls(etag, moment, date_is_shared)
 
 
 def collect_fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
@@ -141,6 +148,20 @@ def parse_etag(value: str) -> EntityTag | None:
     """Parse one entity tag, or give None; the `W` is case-sensitive (§8.8.3)."""
     found = _ONE.fullmatch(value.strip(_OWS))
     return None if found is None else EntityTag(found[2], weak=found[1] is not None)
+
+
+@lru_cache(1024)
+def mended_etag(value: str) -> EntityTag | None:
+    """Parse one entity tag that the application or a store set, with the quotes it may lack.
+
+    What quotes don't mend counts as absent: it is the client's conditions that would fail.
+    """
+    if (tag := parse_etag(value)) is not None:
+        return tag
+    text = value.strip(_OWS)
+    opaque = text.removeprefix("W/")
+    tag = parse_etag(f'"{opaque}"') if opaque else None
+    return None if tag is None else EntityTag(tag.opaque, weak=opaque != text)
 
 
 def required_etag(value: str) -> EntityTag:
@@ -196,7 +217,8 @@ def range_applies(fields: Mapping[str, str], validators: Validators, *, now: dat
 
     A tag must be equal by the strong comparison, a date to the second. A date is a strong
     validator only once its second is over (§8.8.2.2): until then the content may change again
-    and keep it. Without `If-Range` it is True.
+    and keep it. One that codings share says nothing about the bytes. Without `If-Range` it is
+    True.
     """
     value = fields.get("if-range")
     if value is None:
@@ -205,7 +227,9 @@ def range_applies(fields: Mapping[str, str], validators: Validators, *, now: dat
     if tag is not None:
         return validators.etag is not None and tag.strongly_equals(validators.etag)
     modified = validators.last_modified
-    if modified is None or _date(fields, "if-range", now) != modified:
+    if modified is None or validators.date_is_shared:
+        return False
+    if _date(fields, "if-range", now) != modified:
         return False
     return now - modified >= timedelta(seconds=1)
 

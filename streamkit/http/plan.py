@@ -90,7 +90,8 @@ def plan(
 
     `status` and `headers` are what the response has of its own; an `ETag`, `Last-Modified` or
     `Content-Type` among them goes before that of `info`, and `Accept-Ranges: none` turns ranges
-    off. `now` (aware) serves to judge dates. `boundary` is made when one is needed.
+    off. Several ranges of what has a `Content-Encoding` are answered with the whole. `now` (aware)
+    serves to judge dates. `boundary` is made when one is needed.
 
     Conditions and validators belong to a 200 to GET or HEAD, ranges to GET alone (§14.2). To any
     other method the content is the result of an action already taken: preconditions were for the
@@ -149,6 +150,10 @@ def _selected(
     if ranges is None:
         return _whole(method, 200, subject)
     resolution = ranges.resolve(size)
+    if subject.coded and len(resolution.spans) > 1:
+        # The coding is that of the content, and a client would undo it on the parts' framing. All
+        # of it may be sent instead (§14.2).
+        return _whole(method, 200, subject)
     if resolution.verdict is Verdict.SATISFIABLE:
         return _partial(resolution.spans, size, subject, boundary)
     if resolution.verdict is Verdict.IGNORED:

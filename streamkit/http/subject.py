@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
 
-from streamkit.http.conditions import EntityTag, Validators, parse_etag, required_etag
+from streamkit.http.conditions import EntityTag, Validators, mended_etag, required_etag
 from streamkit.http.dates import format_http_date, parse_http_date
 
 __all__ = ["Representation", "Subject", "described", "undescribed"]
@@ -45,10 +45,12 @@ class Subject:
     dropped: frozenset[bytes] = frozenset()
     etag: EntityTag | None = None
     last_modified: datetime | None = None
+    date_is_shared: bool = False
+    coded: bool = False  # whether it has a Content-Encoding
 
     @property
     def validators(self) -> Validators:
-        return Validators.known(self.etag, self.last_modified)
+        return Validators.known(self.etag, self.last_modified, self.date_is_shared)
 
 
 def undescribed(info: Representation, own: Mapping[bytes, bytes]) -> Subject:
@@ -65,9 +67,12 @@ def described(info: Representation, own: Mapping[bytes, bytes], now: datetime) -
     content_type = _add_type(info, own, added)
     accepted = b"accept-ranges" not in own or own[b"accept-ranges"].lower() == b"bytes"
     subject = Subject(info.size, accepted and info.size is not None, content_type, added)
+    # Tools that compress a file give the result its time.
+    subject.date_is_shared = b"accept-encoding" in own.get(b"vary", b"").lower()
     _add_etag(info, own, subject)
     _add_last_modified(info, own, subject, now)
     _add_stored(info, own, added)
+    subject.coded = b"content-encoding" in own or b"content-encoding" in dict(added)
     return subject
 
 
@@ -88,10 +93,10 @@ def _add_etag(info: Representation, own: Mapping[bytes, bytes], subject: Subject
             subject.etag, value = _entity_tag(info.etag)
             subject.added.append((b"etag", value))
         return
-    subject.etag, mended = _own_entity_tag(value)
-    if mended is None:
+    subject.etag = mended_etag(value.decode("latin-1"))
+    if subject.etag is None:
         subject.dropped = _ETAG
-    elif mended != value:
+    elif (mended := str(subject.etag).encode("latin-1")) != value:
         subject.added.append((b"etag", mended))
 
 
@@ -131,25 +136,6 @@ def _add_stored(
 @lru_cache(1024)
 def _entity_tag(etag: str) -> tuple[EntityTag, bytes]:
     return required_etag(etag), etag.strip(" \t").encode("latin-1")
-
-
-@lru_cache(1024)
-def _own_entity_tag(value: bytes) -> tuple[EntityTag | None, bytes | None]:
-    """The tag of the response's own header, and how to send it: with the quotes it lacks.
-
-    What quotes don't mend counts as absent. The application set it, but it is the client's
-    conditions that would fail.
-    """
-    text = value.decode("latin-1")
-    if (tag := parse_etag(text)) is not None:
-        return tag, value
-    text = text.strip(" \t")
-    opaque = text.removeprefix("W/")
-    tag = parse_etag(f'"{opaque}"') if opaque else None
-    if tag is None:
-        return None, None
-    tag = EntityTag(tag.opaque, weak=opaque != text)
-    return tag, str(tag).encode("latin-1")
 
 
 @lru_cache(1024)

@@ -138,6 +138,22 @@ def test_headers_kept_with_the_content_are_sent_where_they_apply(
     assert (decided.status, set(headers)) == (status, names)
 
 
+@pytest.mark.parametrize(
+    ("ranges", "status", "length"),
+    [("1-2,5-6", 200, "10"), ("1-2,3-4", 206, "4"), ("1-2", 206, "2"), ("1-2,20-", 206, "2")],
+)
+@pytest.mark.parametrize("kept", [True, False])
+def test_several_ranges_of_coded_content_are_the_whole(
+    kept: bool, ranges: str, status: int, length: str
+) -> None:
+    info = Info(headers=STORED if kept else ())
+    own = [] if kept else [(b"Content-Encoding", b"gzip")]
+    decided, headers = ask(info, {"range": f"bytes={ranges}"}, own=own)
+    assert (decided.status, headers["content-length"]) == (status, length)
+    assert headers["content-encoding"] == "gzip"
+    assert "multipart" not in headers.get("content-type", "")
+
+
 def test_the_headers_of_the_response_go_before_those_kept_with_the_content() -> None:
     own = [(b"Cache-Control", b"no-store"), (b"content-disposition", b"inline")]
     decided, headers = ask(Info(headers=STORED), own=own)

@@ -154,6 +154,16 @@ def test_a_tag_is_coded_and_known_again(etag: str, coded: str, weakened: str) ->
     assert split_etag(coded) == (etag, "gzip")
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [("v7", 'W/"v7--gzip"'), ("W/v7", 'W/"v7--gzip"'), ('"v7', None), ("v 7", None), ("", None)],
+)
+def test_a_tag_of_the_response_is_mended_before_it_is_coded_or_left_out(
+    given: str, sent: str | None
+) -> None:
+    assert coded({**TEXT, "ETag": given}).get("etag") == sent
+
+
 def test_a_tag_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="'abc' is not an entity tag"):
         coded_etag("abc", "gzip")

@@ -208,6 +208,20 @@ def test_a_sibling_that_is_older_than_the_file_is_not_served(ready: Callable[...
     assert find_sibling(path, "br, gzip") == Sibling(f"{path}.gz", "gzip")
 
 
+def test_a_sibling_whose_time_was_cut_to_whole_seconds_is_served(
+    ready: Callable[..., Path],
+) -> None:
+    path = ready(".br")
+    os.utime(path, (1000, 1000.9))
+    assert find_sibling(path, "br") == Sibling(f"{path}.br", "br")
+
+
+def test_a_file_of_the_epoch_has_no_sibling_that_is_not_there(ready: Callable[..., Path]) -> None:
+    path = ready()
+    os.utime(path, (0, 0))
+    assert find_sibling(path, "gzip, br") is None
+
+
 def test_only_regular_files_are_siblings(ready: Callable[..., Path], tmp_path: Path) -> None:
     path = ready()
     (tmp_path / "app.js.gz").mkdir()

@@ -8,20 +8,27 @@ import threading
 import time
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from streamkit import (
+    BytesSource,
     JSONLinesStreamingResponse,
     PlainTextStreamingResponse,
+    PNGStreamingResponse,
     ResponseStart,
     SSEStreamingResponse,
     StreamingResponse,
     StreamOutcome,
-    transfers,
+    coded,
 )
+from streamkit.body.base import Coding
+from streamkit.body.compressed import CompressedQueue
+from streamkit.compress import make_coder
+from streamkit.encoders.relay import Partial
 from streamkit.encoders.sse import SSEEncoder
 from streamkit.live import MemoryLog
 from streamkit.testing import StreamClient, fetch, stream
@@ -51,8 +58,8 @@ class Watched:
 @pytest.fixture
 def notes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     notes: list[tuple[str, int]] = []
-    make = transfers.make_coder
-    monkeypatch.setattr(transfers, "make_coder", lambda coding: Watched(make(coding), notes))
+    make = coded.make_coder
+    monkeypatch.setattr(coded, "make_coder", lambda coding: Watched(make(coding), notes))
     return notes
 
 
@@ -168,6 +175,66 @@ async def test_keep_alives_stand_between_the_items(kind: str) -> None:
     assert decoder.eof
 
 
+class Relayed:
+    """Events from elsewhere on a thread, which begins one as soon as a frame is being made."""
+
+    def __init__(self) -> None:
+        self._asked, self._begun, self.going_on = (threading.Event() for _ in range(3))
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"data: one\n\n"
+        self._asked.wait(20)
+        yield b"data: par"
+        self._begun.set()
+        self.going_on.wait(20)
+        yield b"tial\n\n"
+
+    def begin(self, *_: object) -> None:
+        """Called on the loop, between the question whether a frame may come here and the frame."""
+        self._asked.set()
+        until = time.monotonic() + 20
+        while not self._begun.is_set() and time.monotonic() < until:
+            pass
+
+
+@pytest.mark.parametrize("compress", [False, True])
+async def test_no_keep_alive_lands_within_an_event_that_a_thread_has_begun(compress: bool) -> None:
+    content = Relayed()
+    response = SSEStreamingResponse(
+        content, keep_alive=0.01, keep_alive_item=content.begin, compress=compress
+    )
+    text, decoder = b"", zlib.decompressobj(31)
+    async with stream(response, headers=GZIP) as client:
+        with anyio.fail_after(20):
+            async for chunk in client:
+                text += decoder.decompress(chunk) if compress else chunk
+                if b"par" in text:
+                    content.going_on.set()
+    assert text.startswith(b"data: one\n\n")
+    assert b"data: partial\n\n" in text
+
+
+def test_a_body_that_ends_within_a_frame_has_a_whole_coding_and_no_farewell() -> None:
+    def nobody() -> None:
+        pass
+
+    made = lambda: make_coder("gzip")  # noqa: E731
+    queue = CompressedQueue(Coding(), made, wake_reader=nobody, wake_writer=nobody)
+    decoder = zlib.decompressobj(31)
+
+    def given(frame: bytes, *, last: bool = False) -> bytes:
+        return decoder.decompress(b"".join(queue.frame(frame, last=last)))
+
+    queue.add(Partial(b"data: par"))
+    assert given(b": here\n\n") == b"data: par"
+    assert given(b": here\n\n") == b""
+    queue.add(b"tial\n\n")
+    assert given(b": here\n\n") == b"tial\n\n: here\n\n"
+    queue.add(Partial(b"data: an"))
+    assert given(b"data: farewell\n\n", last=True) == b"data: an"
+    assert decoder.eof
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_an_error_frame_arrives_and_the_body_has_no_end(kind: str) -> None:
     def rows() -> Iterator[dict[str, int]]:
@@ -268,6 +335,49 @@ async def test_headers_that_do_not_wait_are_those_of_a_coded_body() -> None:
             assert gzip.decompress(await client.read()) == b"late"
 
 
+# what is whole
+
+
+LONG = "line of a text that repeats\n" * 30_000
+
+
+@pytest.mark.parametrize("content", [LONG, LONG.encode(), "", "short"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_whole_text_is_compressed_for_who_accepts_it(content: Any, method: str) -> None:
+    def response() -> StreamingResponse:
+        return PlainTextStreamingResponse(content, compress=True, etag='"v7"')
+
+    plain = content if isinstance(content, bytes) else content.encode()
+    got = await fetch(response(), headers=GZIP, method=method)
+    assert (got.status, got.headers["content-encoding"]) == (200, "gzip")
+    assert (got.headers["etag"], got.headers["vary"]) == ('W/"v7--gzip"', "Accept-Encoding")
+    assert "content-length" not in got.headers
+    assert method == "HEAD" or gzip.decompress(got.body) == plain
+    known = await fetch(response(), headers=GZIP | {"if-none-match": got.headers["etag"]})
+    assert known.status == 304
+    # Others have its length and ranges, and are told that it varies.
+    got = await fetch(response(), method=method)
+    assert (got.headers["content-length"], got.headers["etag"]) == (str(len(plain)), '"v7"')
+    assert (got.headers["vary"], got.headers["accept-ranges"]) == ("Accept-Encoding", "bytes")
+
+
+async def test_what_has_an_address_keeps_its_ranges(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("text" * 100)
+    contents: list[Any] = [path, path.open("rb"), BytesSource(b"text" * 100)]
+    for content in contents:
+        response = PlainTextStreamingResponse(content, compress=True)
+        got = await fetch(response, headers=GZIP | {"range": "bytes=2-5"})
+        assert (got.status, got.body) == (206, b"xtte")
+
+
+async def test_whole_bytes_that_do_not_shrink_keep_their_ranges() -> None:
+    response = PNGStreamingResponse(b"0123456789", compress=True)
+    got = await fetch(response, headers=GZIP | {"range": "bytes=2-5"})
+    assert (got.status, got.body) == (206, b"2345")
+    assert "vary" not in got.headers
+
+
 # validators
 
 
@@ -308,6 +418,14 @@ async def test_a_tag_of_a_stream_is_coded_and_known_again(
     assert got.headers["vary"] == "Accept-Encoding"
     assert "content-encoding" not in got.headers
     assert content.closed == 1
+
+
+@pytest.mark.parametrize(("given", "sent"), [("v7", 'W/"v7--gzip"'), ('"v7', None)])
+async def test_a_tag_that_the_content_gives_needs_no_quotes(given: str, sent: str | None) -> None:
+    start = ResponseStart(headers={"ETag": given})
+    got = await fetch(PlainTextStreamingResponse([start, "text"], compress=True), headers=GZIP)
+    assert (got.status, got.headers.get("etag")) == (200, sent)
+    assert gzip.decompress(got.body) == b"text"
 
 
 async def test_the_tag_of_another_coding_is_another_version() -> None:

@@ -18,11 +18,16 @@ from starlette.routing import Mount
 from streamkit import (
     BodyCut,
     CSVStreamingResponse,
+    JSONArrayStreamingResponse,
     JSONLinesStreamingResponse,
+    MultipartStreamingResponse,
+    PlainTextStreamingResponse,
     ResponseStart,
     SSEStreamingResponse,
     StreamingResponse,
     StreamOutcome,
+    TARStreamingResponse,
+    ZIPStreamingResponse,
 )
 from streamkit.testing import fetch, stream
 from tests.failing import MIDDLEWARE
@@ -159,6 +164,39 @@ async def test_a_status_without_content_sends_none_and_closes_it_unread(
     assert answer.headers.get("content-length") == ("0" if status == 205 else None)
     assert [(outcome.reason, outcome.status_code) for outcome in outcomes] == [("complete", status)]
     assert Closing.closed == 1
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("status", [204, 205, 304])
+@pytest.mark.parametrize("items", [0, 1])
+@pytest.mark.parametrize(
+    ("cls", "item", "options"),
+    [
+        (StreamingResponse, b"a", {}),
+        (PlainTextStreamingResponse, "a", {"compress": True}),
+        (JSONLinesStreamingResponse, {"a": 1}, {"error_frames": True}),
+        (JSONArrayStreamingResponse, {"a": 1}, {"compress": True}),
+        (SSEStreamingResponse, "a", {"farewell": "bye"}),
+        (CSVStreamingResponse, {"a": 1}, {"columns": ["a"]}),
+        (MultipartStreamingResponse, b"a", {"part_media_type": "image/png"}),
+        (ZIPStreamingResponse, b"PK", {}),
+        (TARStreamingResponse, b"a", {}),
+    ],
+)
+async def test_a_status_without_content_that_the_content_decides_on_sends_none(
+    cls: Any, item: Any, options: Any, items: int, status: int, flavour: str
+) -> None:
+    outcomes: list[StreamOutcome] = []
+    start = ResponseStart(status, headers={"content-length": "3", "x-kept": "1"})
+    content = Content(start, *[item] * items)
+    response = cls(content.of(flavour), on_close=outcomes.append, **options)
+    answer = await fetch(response, headers={"accept-encoding": "gzip"})
+    assert (answer.status, answer.body, answer.complete) == (status, b"", True)
+    assert answer.headers.get("content-length") == ("0" if status == 205 else None)
+    assert "content-encoding" not in answer.headers
+    assert answer.headers["x-kept"] == "1"
+    assert [(outcome.reason, outcome.status_code) for outcome in outcomes] == [("complete", status)]
+    assert content.closed == 1
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)

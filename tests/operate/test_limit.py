@@ -98,6 +98,19 @@ def test_a_key_that_fails_takes_no_place() -> None:
     assert limit.open == 0
 
 
+async def later(request: Request) -> str:
+    return request.headers["x-user"]
+
+
+def test_a_key_that_gives_something_to_await_takes_no_place() -> None:
+    given = later(Request(scope(user="ann")))
+    limit = StreamLimit(per_client=1, key=lambda request: given)
+    with pytest.raises(TypeError, match="key must give what tells a client, not something to aw"):
+        limit.acquire(scope())
+    given.close()
+    assert limit.open == 0
+
+
 def test_nothing_is_kept_of_clients_that_have_gone() -> None:
     limit = StreamLimit(per_client=2)
     for number in range(10):
@@ -132,6 +145,7 @@ def test_threads_count_together() -> None:
         ({"total": True}, TypeError, "total must be a whole number, got True"),
         ({"total": 1, "retry_after": -1}, ValueError, "retry_after must be 0 or more, got -1"),
         ({"total": 1, "key": "ip"}, TypeError, "key must be a function of the request"),
+        ({"per_client": 1, "key": later}, TypeError, "of the request, not async, got <function l"),
     ],
 )
 def test_a_limit_that_makes_no_sense_is_refused(
