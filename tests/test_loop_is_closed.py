@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from types import CoroutineType
@@ -119,3 +121,52 @@ def test_what_the_content_waits_for_is_ended_with_its_task(
     assert content.began == content.ended
     reached = {takes_all: ("first", "second", "close"), takes_nothing: "first"}
     assert content.began == (waits_in in reached.get(send, ("first", "close")))
+
+
+PROGRAM = """
+import sys
+from collections.abc import Iterator
+
+import anyio
+
+from streamkit import StreamingResponse
+
+
+class Rows:
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([b"row"])
+
+    def close(self) -> None:
+        print("closed", flush=True)
+
+
+class File:
+    def read(self, size: int) -> bytes:
+        return b""
+
+    close = Rows.close
+
+
+async def main() -> None:
+    try:
+        StreamingResponse({"rows": Rows, "file": File}[sys.argv[1]](), filename="")
+    except ValueError:
+        print("refused", flush=True)
+
+
+backend, _, loop = sys.argv[2].partition("+")
+anyio.run(main, backend=backend, backend_options={"use_uvloop": True} if loop else {})
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "asyncio+uvloop", "trio"])
+@pytest.mark.parametrize("content", ["rows", "file"])
+def test_a_loop_that_ends_at_once_waits_for_the_closing_of_what_was_refused(
+    content: str, loop: str
+) -> None:
+    command = [sys.executable, "-c", PROGRAM, content, loop]
+    # A thread that nobody stops would keep the process.
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.stdout.split() == ["refused", "closed", "ended"]
+    assert (run.returncode, run.stderr) == (0, "")

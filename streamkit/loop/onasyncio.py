@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context, copy_context
 from types import coroutine
@@ -153,6 +153,34 @@ class Task:
         if not self._began and not task.get_loop().is_closed():
             # A loop that shuts down cancels tasks before their first step, too late to clean up.
             self._start()
+            _keep_loop_for(self._task)
+
+
+def _keep_loop_for(task: asyncio.Task[None]) -> None:
+    """Let a loop that shuts down wait for a task that began meanwhile, and for its threads.
+
+    It waits for those that it found, and after them for the end of async generators.
+    """
+
+    async def wait() -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            if not task.done():
+                await asyncio.wait({task})
+
+    waiting: Any = wait()
+    with suppress(StopIteration):
+        # As far as its `yield`: from then on the loop knows of it.
+        waiting.asend(None).send(None)
+
+    def end(_: object) -> None:
+        # Unless the loop waits for it just now.
+        if not waiting.ag_running:
+            with suppress(StopIteration):
+                waiting.aclose().send(None)
+
+    task.add_done_callback(end)
 
 
 @coroutine
