@@ -223,8 +223,10 @@ class Hub:
             try:
                 if info.end is not None:
                     tail.feed([info.end])
-                    return tail
-                unsubscribe = await self._log.subscribe(name, info.last, tail, channel=channel)
+                    if not channel:
+                        return tail
+                # A channel that was closed may be opened again.
+                unsubscribe = await self._log.subscribe(name, tail.last, tail, channel=channel)
             except BaseException as exc:
                 failure = exc if isinstance(exc, Exception) else LogUnavailable("closed")
                 tail.error = failure
