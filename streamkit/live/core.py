@@ -136,6 +136,10 @@ class Core:
         """The tail of a stream that is followed here."""
         return self._hub.find(name, channel=channel)
 
+    def begin(self, run: str, origin: str) -> None:
+        """A run begins here: an older one of its name is over."""
+        self._hub.begin(run, origin)
+
     async def hold(self, name: str, info: Info, *, channel: bool = False, keep: int = 0) -> Tail:
         """A tail, until `release`."""
         return await self._hub.hold(name, info, channel=channel, keep=keep)
@@ -150,7 +154,7 @@ class Core:
         tail.readers += 1
         if not channel and info.end is None:
             tail.linger = info.linger
-            if (producer := self.producers.get(name)) is not None:
+            if (producer := self._producer_of(tail)) is not None:
                 producer.unread_since = None
                 producer.had_reader = True
             elif self.log.remote and tail.readers == 1 and self._keeper is not None:
@@ -171,7 +175,7 @@ class Core:
     def release_reader(self, tail: Tail) -> None:
         """A reader leaves."""
         tail.readers -= 1
-        producer = None if tail.is_channel else self.producers.get(tail.name)
+        producer = self._producer_of(tail)
         if producer is not None and not tail.readers:
             producer.unread_since = monotonic()
             if producer.linger == 0 and not self.log.remote:
@@ -230,9 +234,14 @@ class Core:
         producer.start()
         self.change()
 
+    def _producer_of(self, tail: Tail) -> Producer | None:
+        producer = None if tail.is_channel else self.producers.get(tail.name)
+        return producer if producer is not None and producer.tail is tail else None
+
     def closed(self, producer: Producer) -> None:
         """A producer has closed its content and written its end."""
-        self.producers.pop(producer.run, None)
+        if self.producers.get(producer.run) is producer:
+            del self.producers[producer.run]
         producer.tail.on_end = None
         self.release(producer.tail)
         if not self.producers and self._none_left is not None:

@@ -17,7 +17,7 @@ from streamkit.live.errors import LogUnavailable, RunEnded
 from streamkit.live.log import Log
 from streamkit.live.memory import MemoryLog
 from streamkit.live.records import END, Payload, Record, end_payload, payload_of
-from streamkit.live.tail import Tail
+from streamkit.live.tail import EXPIRED, Tail
 
 __all__ = ["Producer"]
 
@@ -144,8 +144,7 @@ class Producer:
                     self._count += 1
                 except RunEnded as exc:
                     # It expired, or was removed to make room, while it ran; or has ended.
-                    end = exc.end or Record("~", *end_payload("failed", "expired"))
-                    self.tail.feed([end])
+                    self.tail.feed([exc.end or EXPIRED])
             if self._stopped is not None:
                 return
             if turns != self._turns:
@@ -176,6 +175,9 @@ class Producer:
         self._appended.set()
 
     async def _append_all(self, batch: list[Payload]) -> None:
+        if self.tail.end is not None:
+            # The log may have another run of that name.
+            return
         if self._log_error is not None:
             self._feed(batch)
             return

@@ -13,14 +13,16 @@ from streamkit.body.base import LOOP_SLICE
 from streamkit.live.errors import LogUnavailable
 from streamkit.live.formats import RecordFormat
 from streamkit.live.log import WINDOW, Info, Log
-from streamkit.live.records import END, Record
+from streamkit.live.records import END, Record, end_payload
 
-__all__ = ["Hub", "Tail"]
+__all__ = ["EXPIRED", "Hub", "Tail"]
 
 # Bytes after which a chunk is complete: as much as a response sends at once.
 CHUNK = 65536
 # Chunks that are kept for other readers at the same place, until more comes.
 CHUNKS = 16
+# How a run ends here that the log no longer has; it sorts behind all that the log gave.
+EXPIRED = Record("~", *end_payload("failed", "expired"))
 _id = attrgetter("id")
 
 
@@ -213,11 +215,20 @@ class Hub:
         """The tail of a stream that somebody holds."""
         return self.tails.get((channel, name))
 
+    def begin(self, run: str, origin: str) -> None:
+        """A run begins: what is followed here under its name is an older one, and is over."""
+        tail = self.find(run)
+        if tail is not None and tail.start != origin:
+            del self.tails[False, run]
+            tail.feed([EXPIRED])
+
     async def hold(self, name: str, info: Info, *, channel: bool = False, keep: int = 0) -> Tail:
         """The tail of a stream, to be given back with `release`."""
         key = (channel, name)
         tail = self.tails.get(key)
-        if tail is None or tail.error is not None:
+        # Slow readers may still have that of a run which has expired, and was begun again.
+        is_old = tail is not None and tail.end is not None and info.end is None and not channel
+        if tail is None or tail.error is not None or is_old:
             tail = self.tails[key] = Tail(name, channel, info.last, max(keep, WINDOW))
             tail.users += 1
             try:

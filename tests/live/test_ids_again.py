@@ -1,0 +1,69 @@
+"""An id that is used again while an older run of that name is still followed."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from streamkit.live import Log, RunFailed
+from tests.live.conftest import RedisServer
+from tests.live.support import Content, Harness, running, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def is_gone(h: Harness) -> bool:
+    return await h.live.state("run") is None
+
+
+async def test_an_id_that_is_used_again_is_a_run_of_its_own(log: Log) -> None:
+    async with running(log, ttl=0.3) as h:
+        run = await h.done(*range(100), id="run")
+        slow = run.follow()
+        await slow.open()
+        await until(lambda: is_gone(h))
+        # What must be there from now on is there for an hour.
+        h.live._core.ttl = 3600.0
+        content = Content()
+        run = await h.live.start(content, id="run", linger=0)
+        first, second = run.follow(), run.follow()
+        content.put("new")
+        assert [await anext(first), await anext(second)] == ["new", "new"]
+        # Readers of the older one are none of this one.
+        await slow.aclose()
+        assert await h.live.state("run") == "running"
+        content.put("more")
+        content.end()
+        assert [item async for item in first] == [item async for item in second] == ["more"]
+        assert await run.wait() == await h.live.state("run") == "done"
+        assert not h.live._core.producers
+
+
+async def test_a_content_that_waits_is_stopped_by_a_run_that_takes_its_id(
+    redis_server: RedisServer,
+) -> None:
+    import redis
+
+    from streamkit.live import RedisLog
+
+    client, prefix = redis.Redis(port=redis_server.port), f"test-{secrets.token_hex(4)}:"
+    async with running(RedisLog(redis_server.url, prefix=prefix)) as h:
+        old, new = Content(), Content()
+        run = await h.live.start(old, id="run")
+        old.put("old")
+        reader = run.follow()
+        assert await anext(reader) == "old"
+        # Redis loses the run, as where it is restarted without its data.
+        client.delete(f"{prefix}run:run")
+        run = await h.live.start(new, id="run")
+        with pytest.raises(RunFailed, match="expired"):
+            await anext(reader)
+        await until(lambda: old.closed)
+        new.put("new")
+        new.end()
+        assert await run.wait() == "done"
+        assert [item async for item in run.follow()] == ["new"]
+        assert new.closed == 1
+        assert not h.live._core.producers
+    client.close()
