@@ -1,8 +1,9 @@
-"""Channels that are closed, and those that are opened again, over both logs."""
+"""Channels that are closed, opened again and forgotten, over both logs."""
 
 from __future__ import annotations
 
 import random
+import secrets
 from contextlib import suppress
 from typing import Any
 
@@ -10,7 +11,8 @@ import anyio
 import pytest
 
 from streamkit.live import Log, SlowReader, StreamGap
-from tests.live.support import running
+from tests.live.conftest import RedisServer
+from tests.live.support import running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +47,38 @@ async def test_who_comes_to_a_channel_that_is_open_again_hears_of_what_comes(log
         assert [await anext(slow) for _ in range(3)] == ["before", "again", "next"]
         await late.aclose()
         await slow.aclose()
+
+
+@pytest.mark.parametrize("history", [0, 10])
+async def test_who_comes_to_a_channel_that_redis_has_forgotten_hears_of_what_comes(
+    redis_server: RedisServer, history: int
+) -> None:
+    import redis
+
+    from streamkit.live import RedisLog
+
+    client, prefix = redis.Redis(port=redis_server.port), f"test-{secrets.token_hex(4)}:"
+    async with running(RedisLog(redis_server.url, prefix=prefix)) as h:
+        channel = h.live.channel("c", history=history)
+        await channel.publish("before")
+        first = channel.follow("now")
+        await first.open()
+        # As after `ttl` seconds without an item.
+        client.delete(f"{prefix}channel:c")
+        second = channel.follow()
+        got: list[Any] = []
+
+        async def read() -> None:
+            got.append(await anext(second))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(read)
+            await until(lambda: second._reader and second._reader.is_level)
+            await channel.publish("after")
+        assert got == [await anext(first)] == ["after"]
+        await first.aclose()
+        await second.aclose()
+    client.close()
 
 
 class Model:
