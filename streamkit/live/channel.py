@@ -52,8 +52,10 @@ class Channel:
         # One more than the history: the cursor of the one who has all but that.
         self._keep = max(history, WINDOW) + 1
         self._in_a_row = 0
-        # What threads published; the condition guards both.
+        # What threads published, and ends; the condition guards all three.
         self._from_threads: list[Payload] = []
+        # Who waits for the ends among them.
+        self._closings: list[Closing] = []
         self._has_room = threading.Condition()
         self._publishing = False
         self._published: anyio.Event | None = None
@@ -124,15 +126,11 @@ class Channel:
         """
         self._core.check_running()
         closing = Closing()
-
-        async def end() -> None:
-            try:
-                await self._append([end_payload("done")])
-            except Exception:
-                logger.exception("channel %r could not be closed", self.name)
-            closing._done.set()
-
-        loop.spawn(end)
+        # Behind what threads have published before.
+        with self._has_room:
+            self._from_threads.append(end_payload("done"))
+            self._closings.append(closing)
+        self._begin_publishing()
         return closing
 
     async def _append(self, payloads: list[Payload]) -> list[str]:
@@ -151,13 +149,19 @@ class Channel:
         while True:
             with self._has_room:
                 batch, self._from_threads = self._from_threads, []
+                closings, self._closings = self._closings, []
                 self._has_room.notify_all()
             if not batch:
                 break
             try:
                 await self._append(batch)
             except Exception:
-                logger.exception("%d items of threads for channel %r were lost", len(batch), self)
+                if closings:
+                    logger.exception("channel %r could not be closed", self.name)
+                if lost := len(batch) - len(closings):
+                    logger.exception("%d items of threads for channel %r were lost", lost, self)
+            for closing in closings:
+                closing._done.set()
             await loop.checkpoint()
         self._publishing = False
         assert self._published is not None

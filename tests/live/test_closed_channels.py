@@ -12,7 +12,7 @@ import pytest
 
 from streamkit.live import Log, SlowReader, StreamGap
 from tests.live.conftest import RedisServer
-from tests.live.support import running, until
+from tests.live.support import followed_channel, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +47,19 @@ async def test_who_comes_to_a_channel_that_is_open_again_hears_of_what_comes(log
         assert [await anext(slow) for _ in range(3)] == ["before", "again", "next"]
         await late.aclose()
         await slow.aclose()
+
+
+async def test_what_threads_have_published_comes_before_the_end(log: Log) -> None:
+    async with running(log) as h:
+        channel, follow = await followed_channel(h, history=500)
+        for n in range(300):
+            channel.publish_from_thread(n)
+        await channel.close()
+        assert [item async for item in follow] == list(range(300))
+        # The end is the newest record: the channel is not open again.
+        info = await log.info("c", channel=True)
+        assert info is not None
+        assert info.end is not None
 
 
 @pytest.mark.parametrize("history", [0, 10])
