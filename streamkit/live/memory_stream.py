@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import islice
 from operator import attrgetter
 
 from streamkit.live.errors import Gone
@@ -43,6 +45,10 @@ class Kept:
     @property
     def last(self) -> str:
         return self.records[-1].id if self.records else self.floor
+
+    def newest(self) -> Iterator[Record]:
+        """What is kept, the newest first."""
+        return islice(reversed(self.records), self.count)
 
     def drop(self, count: int) -> int:
         """Forget the oldest `count`; gives the bytes that frees."""

@@ -49,6 +49,24 @@ async def test_who_comes_to_a_channel_that_is_open_again_hears_of_what_comes(log
         await slow.aclose()
 
 
+@pytest.mark.parametrize("item", [True, False])
+async def test_who_comes_back_is_told_however_often_a_channel_was_closed(
+    log: Log, item: bool
+) -> None:
+    async with running(log) as h:
+        channel = h.live.channel("c", history=50)
+        after = await channel.publish(1) if item else None
+        # As by each of several workers, in its lifespan.
+        for _ in range(20):
+            await channel.close()
+            follow = channel.follow(after or "now")
+            assert (await follow.open()).status_code == 204
+        await channel.publish(2)
+        follow = channel.follow(after)
+        assert await anext(follow) == 2
+        await follow.aclose()
+
+
 async def test_what_threads_have_published_comes_before_the_end(log: Log) -> None:
     async with running(log) as h:
         channel, follow = await followed_channel(h, history=500)
