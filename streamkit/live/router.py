@@ -83,11 +83,7 @@ class _Routes:
         state = await self._live.state(id_)
         if state is None:
             raise UnknownStream(id_)
-        content = self._content(request, id_)
-        try:
-            start = await content.open()
-        finally:
-            await content.aclose()
+        start = await self._content(request, id_).look()
         headers = {**start.headers, "Stream-State": state, "Cache-Control": "no-store"}
         return Response(status_code=start.status_code or 200, headers=headers)
 
