@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from streamkit.formats import JSONLinesStreamingResponse, SSEStreamingResponse, last_event_id
-from streamkit.live.checks import check_gap
+from streamkit.live.checks import check_gap, check_id
 from streamkit.live.errors import UnknownStream
 from streamkit.live.follow import Follow
 from streamkit.live.run import Runs
@@ -107,8 +107,10 @@ class _Routes:
                     allowed = await allowed
             if allowed is not None and not allowed:
                 raise HTTPException(403)
-        if not id_.isprintable() or len(id_) > 512:
-            raise UnknownStream(id_)
+        try:
+            check_id(id_)
+        except ValueError:
+            raise UnknownStream(id_) from None
 
     def _ask(self, request: Request, id_: str) -> list[Any]:
         assert self._authorize is not None

@@ -33,10 +33,11 @@ async def test_the_format_is_the_one_the_client_prefers(accept: str, media_type:
         assert got.headers["vary"] == "Accept"
 
 
-@pytest.mark.parametrize("id_", ["a%0Ab", "x" * 513])
-async def test_what_can_be_no_id_is_a_404(id_: str) -> None:
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+@pytest.mark.parametrize("id_", ["", "a%0Ab", "x" * 513])
+async def test_what_can_be_no_id_is_a_404(id_: str, method: str) -> None:
     async with running(MemoryLog()) as h:
-        assert (await h.get(f"/streams/{id_}")).status == 404
+        assert (await fetch(h.app, f"/streams/{id_}", method=method)).status == 404
 
 
 async def test_who_asks_for_the_state_is_no_reader(log: Log) -> None:
