@@ -193,6 +193,19 @@ class Core:
             tail.feed([record])
         return end_state(record)[0]
 
+    async def cancel(self, name: str) -> str | None:
+        """End a run as cancelled; if it is produced here, wait until its content is closed."""
+        producer = self.producers.get(name)
+        if producer is None:
+            return await self.end(name, CANCELLED)
+        try:
+            state = await self.end(name, CANCELLED)
+        finally:
+            # The log may be away, or have lost the run; else the end has stopped it.
+            producer.stop(CANCELLED)
+        await producer.closed.wait()
+        return state or _state_of(producer.tail)
+
     async def state(self, name: str) -> str | None:
         """ "running", or how a run ended; None for an unknown one."""
         info = await self.info(name, channel=False)

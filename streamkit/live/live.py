@@ -13,7 +13,6 @@ from streamkit.live.channel import Channel
 from streamkit.live.checks import check_channel, check_id, check_seconds, checked_path
 from streamkit.live.core import Core
 from streamkit.live.follow import Follow
-from streamkit.live.keeper import CANCELLED
 from streamkit.live.log import Log
 from streamkit.live.memory import MemoryLog
 from streamkit.live.reader import OnSlow
@@ -165,16 +164,7 @@ class Live:
         """
         check_id(id)
         self._core.check_running()
-        producer = self._core.producers.get(id)
-        try:
-            state = await self._core.end(id, CANCELLED)
-        except BaseException:
-            if producer is not None:
-                producer.stop(CANCELLED)
-            raise
-        if producer is not None:
-            await producer.closed.wait()
-        return state
+        return await self._core.cancel(id)
 
     async def state(self, id: str) -> str | None:  # noqa: A002
         """How it is: "running", "done", "failed" or "cancelled"; None for an id that is unknown."""

@@ -1,4 +1,4 @@
-"""An id that is used again while an older run of that name is still followed."""
+"""Runs that the log no longer has, and ids that are used again, while they are still followed."""
 
 from __future__ import annotations
 
@@ -38,6 +38,26 @@ async def test_an_id_that_is_used_again_is_a_run_of_its_own(log: Log) -> None:
         assert [item async for item in first] == [item async for item in second] == ["more"]
         assert await run.wait() == await h.live.state("run") == "done"
         assert not h.live._core.producers
+
+
+async def test_a_run_that_redis_has_lost_can_be_cancelled(redis_server: RedisServer) -> None:
+    import redis
+
+    from streamkit.live import RedisLog
+
+    client, prefix = redis.Redis(port=redis_server.port), f"test-{secrets.token_hex(4)}:"
+    async with running(RedisLog(redis_server.url, prefix=prefix)) as h:
+        content = Content()
+        run = await h.live.start(content, id="run")
+        content.put(1)
+        follow = run.follow()
+        assert await anext(follow) == 1
+        client.delete(f"{prefix}run:run")
+        assert await run.cancel() == "cancelled"
+        assert content.closed == 1
+        with pytest.raises(RunFailed, match="cancelled"):
+            await anext(follow)
+    client.close()
 
 
 async def test_a_content_that_waits_is_stopped_by_a_run_that_takes_its_id(
