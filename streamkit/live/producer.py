@@ -182,23 +182,28 @@ class Producer:
             self._feed(batch)
             return
         try:
-            ids = await self._log.append(self.run, self._count, batch)
-        except RunEnded as exc:
-            end = exc.end or await self._log.end(self.run, end_payload("failed"), ttl=self._ttl)
-            if end is not None:
-                self.tail.feed([end])
-                return
-            self._log_failed(LogUnavailable("the run is no longer in the log"))
+            ids = await self._appended_ids(batch)
         except Exception as exc:
             self._log_failed(exc)
         else:
             self._count += len(ids)
-            if self._log.remote:
+            if ids and self._log.remote:
                 records = zip(ids, batch, strict=True)
                 self.tail.feed([Record(id_, *payload) for id_, payload in records])
             return
         # What was appended, and read back, before its reply was lost is there already.
         self._feed(batch[max(self.tail.top - self._count, 0) :])
+
+    async def _appended_ids(self, batch: list[Payload]) -> list[str]:
+        """The ids that the log has given, or none where the run has come to its end."""
+        try:
+            return await self._log.append(self.run, self._count, batch)
+        except RunEnded as exc:
+            end = exc.end or await self._log.end(self.run, end_payload("failed"), ttl=self._ttl)
+        if end is None:
+            raise LogUnavailable("the run is no longer in the log")
+        self.tail.feed([end])
+        return []
 
     def _log_failed(self, error: Exception) -> None:
         self._log_error = error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import pytest
 
-from streamkit.live import Log, RunFailed
+from streamkit.live import Log, LogUnavailable, MemoryLog, RunEnded, RunFailed
 from tests.live.conftest import RedisServer
 from tests.live.support import Content, Harness, running, until
 
@@ -58,6 +59,39 @@ async def test_a_run_that_redis_has_lost_can_be_cancelled(redis_server: RedisSer
         with pytest.raises(RunFailed, match="cancelled"):
             await anext(follow)
     client.close()
+
+
+class Lossy(MemoryLog):
+    """A log that loses a run, and then doesn't answer."""
+
+    remote = True
+    is_away = False
+
+    async def append(self, *args: Any, **options: Any) -> list[str]:
+        if self.is_away:
+            raise RunEnded
+        return await super().append(*args, **options)
+
+    async def end(self, *args: Any, **options: Any) -> Any:
+        if self.is_away:
+            raise LogUnavailable("away")
+        return await super().end(*args, **options)
+
+
+async def test_a_run_whose_end_cannot_be_asked_for_is_brought_to_its_end() -> None:
+    log = Lossy()
+    async with running(log) as h:
+        content = Content()
+        run = await h.live.start(content)
+        content.put(1)
+        follow = run.follow()
+        assert await anext(follow) == 1
+        log.is_away = True
+        content.put(2, 3)
+        content.end()
+        assert [item async for item in follow] == [2, 3]
+        await until(lambda: not h.live._core.producers)
+        assert content.closed == 1
 
 
 async def test_a_content_that_waits_is_stopped_by_a_run_that_takes_its_id(
