@@ -66,7 +66,7 @@ class Channel:
     async def publish(self, item: object) -> str:
         """Append an item, for all readers in all processes; gives its id.
 
-        An item is anything that an event stream takes: JSON, text, bytes of an encoded event, or a
+        An item is anything that an event stream takes: JSON, text, bytes of whole events, or a
         `ServerSentEvent`, whose own id is replaced. Raises `TypeError` and `ValueError` for what
         JSON can't hold, and `LogUnavailable`.
         """

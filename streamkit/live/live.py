@@ -122,7 +122,8 @@ class Live:
         """Drive a content to its end, whoever reads it; each item is kept for readers.
 
         `content` is any stream that a response takes, sync (then on a worker thread) or async. It
-        runs in the context of the caller and is closed here, exactly once, whatever happens.
+        runs in the context of the caller and is closed here, exactly once, whatever happens. Bytes
+        that are followed as events have to be whole events, as `split_events` gives them.
 
         `id` is 128 random bits unless given. If there is a run of that id, in any process, it is
         followed, and `content` is closed and never iterated: so a second click starts nothing.

@@ -117,7 +117,11 @@ class Reader:
         self._granted = tail.top
         if not tail.flows_at(index):
             return None
-        chunk, self._index, self.position = tail.chunk(self._format, index)
+        try:
+            chunk, self._index, self.position = tail.chunk(self._format, index)
+        except ValueError:
+            # No bytes of an event: `take` raises it, in the reader's own task.
+            return None
         return chunk
 
     @property
