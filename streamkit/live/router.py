@@ -122,6 +122,8 @@ class _Routes:
         if after is None:
             after = request.query_params.get("after") or None
             skip = _skip_of(request.query_params.get("skip", "0"))
+            if skip and after in (None, "now"):
+                raise HTTPException(400, "skip counts from the id that `after` has to name")
         return Follow(self._live._core, id_, after=after, skip=skip, gap=self._gap)
 
 

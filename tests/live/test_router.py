@@ -40,6 +40,16 @@ async def test_what_can_be_no_id_is_a_404(id_: str, method: str) -> None:
         assert (await fetch(h.app, f"/streams/{id_}", method=method)).status == 404
 
 
+@pytest.mark.parametrize("query", ["skip=2", "after=&skip=2", "after=now&skip=2"])
+async def test_items_are_counted_from_an_id(query: str) -> None:
+    async with running(MemoryLog()) as h:
+        await h.done(1, 2, 3)
+        refused = await h.get(f"/streams/run?{query}", accept="application/jsonl")
+        assert refused.status == 400
+        assert b"skip counts from the id" in refused.body
+        assert (await h.get("/streams/run?skip=0")).status == 200
+
+
 async def test_who_asks_for_the_state_is_no_reader(log: Log) -> None:
     async with running(log, lease=5.0) as h:
         content = Content()
