@@ -52,6 +52,7 @@ THREADING = {
     "body.threaded",
     "limit",
     "live.channel",
+    "live.core",
     "live.link",
     "live.wire",
     "shutdown",

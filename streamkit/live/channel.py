@@ -91,7 +91,7 @@ class Channel:
         self._core.check_running()
         payload = payload_of(item)
         with self._has_room:
-            while len(self._from_threads) >= BACKLOG and not loop.on_loop():
+            while len(self._from_threads) >= BACKLOG and not self._core.is_here:
                 if not self._has_room.wait(1.0):
                     self._core.check_running()
             self._from_threads.append(payload)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ class Core:
         self._stopping_since: float | None = None
         self._calls: deque[Callable[[], None]] = deque()
         self._wake: Callable[[], None] = self._call
+        self._thread = 0
         self._none_left: anyio.Event | None = None
 
     def check_running(self) -> None:
@@ -69,9 +71,15 @@ class Core:
             raise RuntimeError("this Live is running already; one `async with` at a time")
         await self.log.open()
         self._wake = loop.threadsafe(self._call)
+        self._thread = threading.get_ident()
         self._stopping_since = None
         self.is_running = True
         self._keeper = Keeper(self)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its loop has this thread, and would wait with it."""
+        return threading.get_ident() == self._thread
 
     def call_soon_threadsafe(self, function: Callable[[], None]) -> None:
         """Call a function on the loop, from any thread."""
