@@ -51,7 +51,6 @@ class Channel:
         self._on_slow: OnSlow = on_slow
         # One more than the history: the cursor of the one who has all but that.
         self._keep = max(history, WINDOW) + 1
-        self._in_a_row = 0
         # What threads published, and ends; the condition guards all three.
         self._from_threads: list[Payload] = []
         # Who waits for the ends among them.
@@ -72,10 +71,10 @@ class Channel:
         """
         self._core.check_running()
         ids = await self._append([payload_of(item)])
-        self._in_a_row += 1
-        if self._in_a_row >= IN_A_ROW:
+        self._core.in_a_row += 1
+        if self._core.in_a_row >= IN_A_ROW:
             # A log in memory never waits, and the readers must have their turn.
-            self._in_a_row = 0
+            self._core.in_a_row = 0
             await loop.checkpoint()
         return ids[0]
 

@@ -49,6 +49,8 @@ class Core:
         self.grace = grace
         self.producers: dict[str, Producer] = {}
         self.is_running: bool = False
+        # Items that were published without a turn of the loop for their readers.
+        self.in_a_row = 0
         self._hub = Hub(log)
         self._keeper: Keeper | None = None
         self._stopping_since: float | None = None

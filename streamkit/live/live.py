@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -70,7 +71,8 @@ class Live:
         self._core = Core(MemoryLog() if log is None else log, ttl=ttl, lease=lease, grace=grace)
         self._path = None if path is None else checked_path("path", path)
         self._path_is_given = path is not None
-        self._channels: dict[str, Channel] = {}
+        # Those in use: what there is of a channel is in the log.
+        self._channels: WeakValueDictionary[str, Channel] = WeakValueDictionary()
 
     async def __aenter__(self) -> Live:
         await self._core.start()
@@ -85,7 +87,7 @@ class Live:
         """Publish what threads have left, unless the log doesn't answer."""
         patience = max(self._core.grace, LEAST_PATIENCE)
         with anyio.move_on_after(patience) as scope:
-            for channel in self._channels.values():
+            for channel in tuple(self._channels.values()):
                 await channel._flush()
         if scope.cancelled_caught:
             logger.error("the log took nothing for %s seconds: items of threads are lost", patience)
@@ -192,7 +194,7 @@ class Live:
           and it comes back with its cursor; "gap", an event of type `gap`, then the history;
           "latest", the newest item.
 
-        Raises `ValueError` if there is a channel of that name with other options, in this `Live`.
+        Raises `ValueError` if a channel of that name with other options is in use, in this `Live`.
 
             prices = live.channel("prices", history=1000, max_age=600)
         """

@@ -213,7 +213,8 @@ async def test_a_wrong_value_is_a_value_error(wrong: Any) -> None:
 
 async def test_one_channel_of_a_name() -> None:
     live = Live()
-    assert live.channel("c", history=5) is live.channel("c", history=5)
+    channel = live.channel("c", history=5)
+    assert live.channel("c", history=5) is channel
     with pytest.raises(ValueError, match="has the options"):
         live.channel("c", history=6)
 
