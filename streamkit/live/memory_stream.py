@@ -16,6 +16,8 @@ __all__ = ["OVERHEAD", "ZERO", "Kept", "make_id"]
 # What a record costs beside its data: the tuple, its id, its place in a list.
 OVERHEAD = 200
 ZERO = "0" * 13 + "-" + "0" * 10
+# In the place of a record that was dropped.
+GONE = Record("", "", b"")
 _id = attrgetter("id")
 
 
@@ -56,6 +58,8 @@ class Kept:
             return 0
         gone = self.records[self.start : self.start + count]
         self.floor = gone[-1].id
+        # Nothing is looked for among them any more.
+        self.records[self.start : self.start + count] = [GONE] * count
         self.start += count
         freed = sum(len(record.data) + OVERHEAD for record in gone)
         self.size -= freed

@@ -21,6 +21,8 @@ __all__ = ["EXPIRED", "Hub", "Tail"]
 CHUNK = 65536
 # Chunks that are kept for other readers at the same place, until more comes.
 CHUNKS = 16
+# Bytes of records that are kept for readers; who needs older ones reads them from the log.
+MOST = 8 * 1024 * 1024
 # How a run ends here that the log no longer has; it sorts behind all that the log gave.
 EXPIRED = Record("~", *end_payload("failed", "expired"))
 _id = attrgetter("id")
@@ -53,6 +55,7 @@ class Tail:
         # The index of the next record.
         self.top: int = 0
         self.records: list[Record] = []
+        self._size = 0
         self.end: Record | None = None
         self.error: Exception | None = None
         # Who holds this tail, and who reads it for a client.
@@ -85,8 +88,11 @@ class Tail:
         self.records += records
         self.top += len(records)
         self.last = newest.id
+        self._size += sum([len(record.data) for record in records])
         if len(self.records) > 2 * self.keep:
             self._forget(len(self.records) - self.keep)
+        while self._size > MOST and len(self.records) > 1:
+            self._forget(len(self.records) // 2)
         self.end = newest if newest.kind == END else None
         if self.end is not None and self.on_end is not None:
             self.on_end(self.end)
@@ -197,6 +203,7 @@ class Tail:
 
     def _forget(self, count: int) -> None:
         self.start = self.records[count - 1].id
+        self._size -= sum([len(record.data) for record in self.records[:count]])
         del self.records[:count]
         self.base += count
         for encoded in self._encoded.values():
