@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamkit.adapters import async_file_chunks, file_chunks, rechunk, split_lines
+from streamkit.adapters import async_file_chunks, file_chunks, rechunk, split_events, split_lines
 from streamkit.archives import Member, TARStreamingResponse, ZipMember, ZIPStreamingResponse
 from streamkit.asgi.listen import request_chunks
 from streamkit.asgi.truncate import Honest
@@ -152,6 +152,7 @@ __all__ = [
     "open_streams",
     "rechunk",
     "request_chunks",
+    "split_events",
     "split_lines",
     "stream_limiter",
 ]

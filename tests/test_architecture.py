@@ -53,6 +53,7 @@ THREADING = {
     "body.threaded",
     "limit",
     "live.channel",
+    "live.core",
     "live.link",
     "live.wire",
     "shutdown",

@@ -36,6 +36,7 @@ from streamkit import (
     iterate_in_threadpool,
     iterate_writes,
     rechunk,
+    split_events,
     split_lines,
 )
 from streamkit.testing import stream
@@ -91,6 +92,7 @@ ITERATORS: dict[str, Callable[[Path, int], AsyncIterable[Any]]] = {
     "iterate_writes": lambda _, count: iterate_writes(partial(write, count=count)),
     "rechunk": lambda _, count: rechunk(Content(count=count), 100),
     "rechunk of a bridge": lambda _, count: rechunk(iterate_in_threadpool(lines(count)), 100),
+    "split_events": lambda _, count: split_events(Content(lambda n: b": \n\n" * 1000, count)),
     "split_lines": lambda _, count: split_lines(Content(count=count)),
     "async_file_chunks": lambda path, _: async_file_chunks(path),
     "async_file_chunks of a file": lambda path, _: async_file_chunks(io.BytesIO(path.read_bytes())),

@@ -52,6 +52,7 @@ from streamkit import (
     iterate_in_threadpool,
     iterate_writes,
     rechunk,
+    split_events,
     split_lines,
     stream_limiter,
 )
@@ -325,6 +326,8 @@ async def adapt(file: io.BufferedReader, text: io.TextIOWrapper) -> None:
     assert_type(rechunk([b"a", b"b"], 5), Iterator[bytes])
     assert_type(rechunk([bytearray(b"a"), memoryview(b"b")], 5), Iterator[bytes])
     assert_type(rechunk(chunks(), 5), AsyncIterator[bytes])
+    assert_type(split_events([b"a"]), Iterator[bytes])
+    assert_type(split_events(chunks()), AsyncIterator[bytes])
     assert_type(split_lines(rows()), Iterator[str])
     assert_type(split_lines([b"a"]), Iterator[bytes])
     assert_type(split_lines(chunks()), AsyncIterator[bytes])

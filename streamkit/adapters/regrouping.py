@@ -1,4 +1,4 @@
-"""Chunks regrouped, by size or into lines: sync stays sync, and async stays async."""
+"""Chunks regrouped, by size, into lines or events: sync stays sync, and async stays async."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, AnyStr, Generic, Protocol, TypeVar, overload
 from streamkit.closing import close_async
 from streamkit.declare import byte_count
 
-__all__ = ["rechunk", "split_lines"]
+__all__ = ["rechunk", "split_events", "split_lines"]
 
 T = TypeVar("T")
 
@@ -39,6 +39,25 @@ def rechunk(content: Any, size: int) -> Any:
     """
     byte_count("size", size)
     return _adapt(content, _Rechunker(size))
+
+
+@overload
+def split_events(content: AsyncIterable[Any]) -> AsyncIterator[bytes]: ...
+@overload
+def split_events(content: Iterable[Any]) -> Iterator[bytes]: ...
+def split_events(content: Any) -> Any:
+    """Regroup the bytes of an event stream, cut anywhere, into whole events (WHATWG HTML §9.2.6).
+
+    Each is given with the blank line that ends it, as soon as that is there; lines end with LF. An
+    event that has not ended is held in memory, and left out at the end, as browsers do.
+
+    A sync iterable gives a sync iterator, an async one an async iterator. The content is taken
+    over: it is closed at its end, and when the iterator is closed. Raises `TypeError` for content
+    that can't be iterated and for chunks that aren't bytes.
+
+        run = await live.start(split_events(upstream.aiter_bytes()))
+    """
+    return _adapt(content, _EventSplitter())
 
 
 @overload
@@ -75,10 +94,8 @@ class _Rechunker:
         self._pending = bytearray()
 
     def feed(self, chunk: Any) -> list[bytes]:
-        if isinstance(chunk, str):
-            raise TypeError(f"rechunk() takes bytes, got str: {chunk!r:.60}; encode it first")
         pending, size = self._pending, self._size
-        pending += chunk if isinstance(chunk, bytes) else memoryview(chunk).tobytes()
+        pending += _bytes_of(chunk, "rechunk")
         whole = len(pending) - len(pending) % size
         with memoryview(pending) as view:
             chunks = [bytes(view[start : start + size]) for start in range(0, whole, size)]
@@ -88,6 +105,34 @@ class _Rechunker:
     def flush(self) -> list[bytes]:
         rest, self._pending = bytes(self._pending), bytearray()
         return [rest] if rest else []
+
+
+class _EventSplitter:
+    def __init__(self) -> None:
+        # The parts of an event whose end has not come, with the byte order mark of the stream.
+        self._parts: list[bytes] = []
+        self._mark = b"\xef\xbb\xbf"
+        self._after_cr = False
+
+    def feed(self, chunk: Any) -> list[bytes]:
+        chunk = _bytes_of(chunk, "split_events")
+        if chunk:
+            chunk = chunk.removeprefix(b"\n") if self._after_cr else chunk
+            self._after_cr = chunk.endswith(b"\r")
+        if not chunk:
+            return []
+        lines = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        before = self._parts[-1][-1:] if self._parts else b""
+        self._parts.append(lines)
+        if b"\n\n" not in before + lines:
+            return []
+        *blocks, rest = b"".join(self._parts).removeprefix(self._mark).split(b"\n\n")
+        self._parts, self._mark = [rest] if rest else [], b""
+        events = (block.lstrip(b"\n") for block in blocks)
+        return [event + b"\n\n" for event in events if event]
+
+    def flush(self) -> list[bytes]:
+        return []
 
 
 class _LineSplitter:
@@ -124,6 +169,12 @@ class _LineSplitter:
     def flush(self) -> list[Any]:
         parts, self._parts = self._parts, []
         return parts[0][:0].join(parts).splitlines() if parts else []
+
+
+def _bytes_of(chunk: Any, name: str) -> bytes:
+    if isinstance(chunk, str):
+        raise TypeError(f"{name}() takes bytes, got str: {chunk!r:.60}; encode it first")
+    return chunk if isinstance(chunk, bytes) else memoryview(chunk).tobytes()
 
 
 def _adapt(content: Any, core: _Core[Any]) -> Any:

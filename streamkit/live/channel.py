@@ -51,9 +51,10 @@ class Channel:
         self._on_slow: OnSlow = on_slow
         # One more than the history: the cursor of the one who has all but that.
         self._keep = max(history, WINDOW) + 1
-        self._in_a_row = 0
-        # What threads published; the condition guards both.
+        # What threads published, and ends; the condition guards all three.
         self._from_threads: list[Payload] = []
+        # Who waits for the ends among them.
+        self._closings: list[Closing] = []
         self._has_room = threading.Condition()
         self._publishing = False
         self._published: anyio.Event | None = None
@@ -64,16 +65,16 @@ class Channel:
     async def publish(self, item: object) -> str:
         """Append an item, for all readers in all processes; gives its id.
 
-        An item is anything that an event stream takes: JSON, text, bytes of an encoded event, or a
+        An item is anything that an event stream takes: JSON, text, bytes of whole events, or a
         `ServerSentEvent`, whose own id is replaced. Raises `TypeError` and `ValueError` for what
         JSON can't hold, and `LogUnavailable`.
         """
         self._core.check_running()
         ids = await self._append([payload_of(item)])
-        self._in_a_row += 1
-        if self._in_a_row >= IN_A_ROW:
+        self._core.in_a_row += 1
+        if self._core.in_a_row >= IN_A_ROW:
             # A log in memory never waits, and the readers must have their turn.
-            self._in_a_row = 0
+            self._core.in_a_row = 0
             await loop.checkpoint()
         return ids[0]
 
@@ -89,7 +90,7 @@ class Channel:
         self._core.check_running()
         payload = payload_of(item)
         with self._has_room:
-            while len(self._from_threads) >= BACKLOG and not loop.on_loop():
+            while len(self._from_threads) >= BACKLOG and not self._core.is_here:
                 if not self._has_room.wait(1.0):
                     self._core.check_running()
             self._from_threads.append(payload)
@@ -124,15 +125,11 @@ class Channel:
         """
         self._core.check_running()
         closing = Closing()
-
-        async def end() -> None:
-            try:
-                await self._append([end_payload("done")])
-            except Exception:
-                logger.exception("channel %r could not be closed", self.name)
-            closing._done.set()
-
-        loop.spawn(end)
+        # Behind what threads have published before.
+        with self._has_room:
+            self._from_threads.append(end_payload("done"))
+            self._closings.append(closing)
+        self._begin_publishing()
         return closing
 
     async def _append(self, payloads: list[Payload]) -> list[str]:
@@ -151,13 +148,19 @@ class Channel:
         while True:
             with self._has_room:
                 batch, self._from_threads = self._from_threads, []
+                closings, self._closings = self._closings, []
                 self._has_room.notify_all()
             if not batch:
                 break
             try:
                 await self._append(batch)
             except Exception:
-                logger.exception("%d items of threads for channel %r were lost", len(batch), self)
+                if closings:
+                    logger.exception("channel %r could not be closed", self.name)
+                if lost := len(batch) - len(closings):
+                    logger.exception("%d items of threads for channel %r were lost", lost, self)
+            for closing in closings:
+                closing._done.set()
             await loop.checkpoint()
         self._publishing = False
         assert self._published is not None

@@ -7,6 +7,7 @@ from inspect import iscoroutine
 from typing import Any
 
 from streamkit.adapters.files import async_file_chunks, file_chunks, is_async_file
+from streamkit.body.readymade import adapted
 from streamkit.closing import close_async
 from streamkit.iterate import iterate_in_threadpool
 
@@ -42,7 +43,9 @@ class _SyncFile:
 
 def as_async(content: Any) -> AsyncIterable[Any]:
     """Any content that is a stream as an async iterable, which is closed in place of it."""
-    if callable(getattr(content, "read", None)):
+    if (made := adapted(content)) is not None:
+        content = made
+    elif callable(getattr(content, "read", None)):
         if is_async_file(content):
             return _File(content)
         return iterate_in_threadpool(_SyncFile(content))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,11 +49,14 @@ class Core:
         self.grace = grace
         self.producers: dict[str, Producer] = {}
         self.is_running: bool = False
+        # Items that were published without a turn of the loop for their readers.
+        self.in_a_row = 0
         self._hub = Hub(log)
         self._keeper: Keeper | None = None
         self._stopping_since: float | None = None
         self._calls: deque[Callable[[], None]] = deque()
         self._wake: Callable[[], None] = self._call
+        self._thread = 0
         self._none_left: anyio.Event | None = None
 
     def check_running(self) -> None:
@@ -69,9 +73,15 @@ class Core:
             raise RuntimeError("this Live is running already; one `async with` at a time")
         await self.log.open()
         self._wake = loop.threadsafe(self._call)
+        self._thread = threading.get_ident()
         self._stopping_since = None
         self.is_running = True
         self._keeper = Keeper(self)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its loop has this thread, and would wait with it."""
+        return threading.get_ident() == self._thread
 
     def call_soon_threadsafe(self, function: Callable[[], None]) -> None:
         """Call a function on the loop, from any thread."""
@@ -136,6 +146,10 @@ class Core:
         """The tail of a stream that is followed here."""
         return self._hub.find(name, channel=channel)
 
+    def begin(self, run: str, origin: str) -> None:
+        """A run begins here: an older one of its name is over."""
+        self._hub.begin(run, origin)
+
     async def hold(self, name: str, info: Info, *, channel: bool = False, keep: int = 0) -> Tail:
         """A tail, until `release`."""
         return await self._hub.hold(name, info, channel=channel, keep=keep)
@@ -150,7 +164,7 @@ class Core:
         tail.readers += 1
         if not channel and info.end is None:
             tail.linger = info.linger
-            if (producer := self.producers.get(name)) is not None:
+            if (producer := self._producer_of(tail)) is not None:
                 producer.unread_since = None
                 producer.had_reader = True
             elif self.log.remote and tail.readers == 1 and self._keeper is not None:
@@ -171,7 +185,7 @@ class Core:
     def release_reader(self, tail: Tail) -> None:
         """A reader leaves."""
         tail.readers -= 1
-        producer = None if tail.is_channel else self.producers.get(tail.name)
+        producer = self._producer_of(tail)
         if producer is not None and not tail.readers:
             producer.unread_since = monotonic()
             if producer.linger == 0 and not self.log.remote:
@@ -188,6 +202,19 @@ class Core:
         if (tail := self._hub.find(name)) is not None:
             tail.feed([record])
         return end_state(record)[0]
+
+    async def cancel(self, name: str) -> str | None:
+        """End a run as cancelled; if it is produced here, wait until its content is closed."""
+        producer = self.producers.get(name)
+        if producer is None:
+            return await self.end(name, CANCELLED)
+        try:
+            state = await self.end(name, CANCELLED)
+        finally:
+            # The log may be away, or have lost the run; else the end has stopped it.
+            producer.stop(CANCELLED)
+        await producer.closed.wait()
+        return state or _state_of(producer.tail)
 
     async def state(self, name: str) -> str | None:
         """ "running", or how a run ended; None for an unknown one."""
@@ -230,9 +257,14 @@ class Core:
         producer.start()
         self.change()
 
+    def _producer_of(self, tail: Tail) -> Producer | None:
+        producer = None if tail.is_channel else self.producers.get(tail.name)
+        return producer if producer is not None and producer.tail is tail else None
+
     def closed(self, producer: Producer) -> None:
         """A producer has closed its content and written its end."""
-        self.producers.pop(producer.run, None)
+        if self.producers.get(producer.run) is producer:
+            del self.producers[producer.run]
         producer.tail.on_end = None
         self.release(producer.tail)
         if not self.producers and self._none_left is not None:

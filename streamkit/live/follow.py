@@ -129,28 +129,35 @@ class Follow(AsyncIterator[Any]):
     # before the start
 
     async def open(self) -> ResponseStart:
-        """Find the place to read from; the start of the response."""
-        if self._start is not None:
-            return self._start
-        core, name, channel = self._core, self._name, self._is_channel
-        core.check_running()
-        info = await core.info(name, channel=channel)
+        """Find the place to read from, and be a reader; the start of the response."""
+        if self._start is None:
+            info, page, start = await self._find()
+            if start.status_code is None:
+                core, window = self._core, self._history or WINDOW
+                tail = await core.hold_for_reader(self._name, info, self._is_channel, window)
+                self._reader = Reader(core, tail, self._position, page, window, self._on_slow)
+                self._reader.use_format(self._format, self._encodes, self._news())
+            self._start = start
+        return self._start
+
+    async def look(self) -> ResponseStart:
+        """The start of the response, without being a reader."""
+        return (await self._find())[2]
+
+    async def _find(self) -> tuple[Info, list[Record], ResponseStart]:
+        """What there is of the stream, what was read for the place, and the start."""
+        self._core.check_running()
+        info = await self._core.info(self._name, channel=self._is_channel)
         if info is None:
-            raise UnknownStream(name)
+            raise UnknownStream(self._name)
         with in_time():
             page = await self._find_position(info)
         has_all = self._after is not None and self._position == info.last and self._missed is None
         if info.end is not None and has_all:
-            return self._started(204, {"Stream-State": end_state(info.end)[0]})
-        window = self._history or WINDOW
-        tail = await core.hold_for_reader(name, info, channel, window)
-        self._reader = Reader(core, tail, self._position, page, window, self._on_slow)
-        self._reader.use_format(self._format, self._encodes, self._news())
-        return self._started(None, {"Stream-After": self.position})
-
-    def _started(self, status: int | None, headers: dict[str, str]) -> ResponseStart:
-        self._start = ResponseStart(status, headers)
-        return self._start
+            start = ResponseStart(204, {"Stream-State": end_state(info.end)[0]})
+        else:
+            start = ResponseStart(None, {"Stream-After": self._position})
+        return info, page, start
 
     async def _find_position(self, info: Info) -> list[Record]:
         """Set where to begin, and whether items before that are missing; what was read for it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamkit.encoders.jsonlines import JSONLinesEncoder, json_serialiser
+from streamkit.encoders.relay import Relay
 from streamkit.encoders.sse import ServerSentEvent, SSEEncoder
 from streamkit.live.records import EVENT, JSON, TEXT, Record, event_of, value_of
 
@@ -53,7 +54,14 @@ class EventFormat(RecordFormat):
             event, body = event_of(record)
             head = self._encode(event)
             return head if body is None else b"%bdata: %b\n\n" % (head[:-1], body)
-        # An encoded event; the last id in it is the one that counts.
+        relay = Relay()
+        relay.feed(data)
+        if relay.open:
+            raise ValueError(
+                f"bytes that are followed as events must be whole events, and {data!r:.60} ends "
+                f"within one; split what is cut anywhere: live.start(split_events(content))"
+            )
+        # The last id in an event is the one that counts.
         return b"%b\nid: %b\n\n" % (data.rstrip(b"\r\n"), id_.encode())
 
     def opening(self, position: str) -> bytes:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -13,7 +14,6 @@ from streamkit.live.channel import Channel
 from streamkit.live.checks import check_channel, check_id, check_seconds, checked_path
 from streamkit.live.core import Core
 from streamkit.live.follow import Follow
-from streamkit.live.keeper import CANCELLED
 from streamkit.live.log import Log
 from streamkit.live.memory import MemoryLog
 from streamkit.live.reader import OnSlow
@@ -71,7 +71,8 @@ class Live:
         self._core = Core(MemoryLog() if log is None else log, ttl=ttl, lease=lease, grace=grace)
         self._path = None if path is None else checked_path("path", path)
         self._path_is_given = path is not None
-        self._channels: dict[str, Channel] = {}
+        # Those in use: what there is of a channel is in the log.
+        self._channels: WeakValueDictionary[str, Channel] = WeakValueDictionary()
 
     async def __aenter__(self) -> Live:
         await self._core.start()
@@ -86,7 +87,7 @@ class Live:
         """Publish what threads have left, unless the log doesn't answer."""
         patience = max(self._core.grace, LEAST_PATIENCE)
         with anyio.move_on_after(patience) as scope:
-            for channel in self._channels.values():
+            for channel in tuple(self._channels.values()):
                 await channel._flush()
         if scope.cancelled_caught:
             logger.error("the log took nothing for %s seconds: items of threads are lost", patience)
@@ -123,7 +124,8 @@ class Live:
         """Drive a content to its end, whoever reads it; each item is kept for readers.
 
         `content` is any stream that a response takes, sync (then on a worker thread) or async. It
-        runs in the context of the caller and is closed here, exactly once, whatever happens.
+        runs in the context of the caller and is closed here, exactly once, whatever happens. Bytes
+        that are followed as events have to be whole events, as `split_events` gives them.
 
         `id` is 128 random bits unless given. If there is a run of that id, in any process, it is
         followed, and `content` is closed and never iterated: so a second click starts nothing.
@@ -165,16 +167,7 @@ class Live:
         """
         check_id(id)
         self._core.check_running()
-        producer = self._core.producers.get(id)
-        try:
-            state = await self._core.end(id, CANCELLED)
-        except BaseException:
-            if producer is not None:
-                producer.stop(CANCELLED)
-            raise
-        if producer is not None:
-            await producer.closed.wait()
-        return state
+        return await self._core.cancel(id)
 
     async def state(self, id: str) -> str | None:  # noqa: A002
         """How it is: "running", "done", "failed" or "cancelled"; None for an id that is unknown."""
@@ -201,7 +194,7 @@ class Live:
           and it comes back with its cursor; "gap", an event of type `gap`, then the history;
           "latest", the newest item.
 
-        Raises `ValueError` if there is a channel of that name with other options, in this `Live`.
+        Raises `ValueError` if a channel of that name with other options is in use, in this `Live`.
 
             prices = live.channel("prices", history=1000, max_age=600)
         """

@@ -154,7 +154,9 @@ class MemoryLog:
         last, end = found.last, found.end
         if found.count and found.records[-1].kind == END:
             end = found.records[-1]
-            last = found.records[-2].id if found.count > 1 else found.floor
+            # A channel may have been closed more than once.
+            items = (record.id for record in found.newest() if record.kind != END)
+            last = next(items, found.floor)
         # Of a run that lost its oldest records, readers begin with the oldest there is.
         return Info(found.floor, last, end, found.linger)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import islice
 from operator import attrgetter
 
 from streamkit.live.errors import Gone
@@ -14,6 +16,8 @@ __all__ = ["OVERHEAD", "ZERO", "Kept", "make_id"]
 # What a record costs beside its data: the tuple, its id, its place in a list.
 OVERHEAD = 200
 ZERO = "0" * 13 + "-" + "0" * 10
+# In the place of a record that was dropped.
+GONE = Record("", "", b"")
 _id = attrgetter("id")
 
 
@@ -44,12 +48,18 @@ class Kept:
     def last(self) -> str:
         return self.records[-1].id if self.records else self.floor
 
+    def newest(self) -> Iterator[Record]:
+        """What is kept, the newest first."""
+        return islice(reversed(self.records), self.count)
+
     def drop(self, count: int) -> int:
         """Forget the oldest `count`; gives the bytes that frees."""
         if not count:
             return 0
         gone = self.records[self.start : self.start + count]
         self.floor = gone[-1].id
+        # Nothing is looked for among them any more.
+        self.records[self.start : self.start + count] = [GONE] * count
         self.start += count
         freed = sum(len(record.data) + OVERHEAD for record in gone)
         self.size -= freed

@@ -17,7 +17,7 @@ from streamkit.live.errors import LogUnavailable, RunEnded
 from streamkit.live.log import Log
 from streamkit.live.memory import MemoryLog
 from streamkit.live.records import END, Payload, Record, end_payload, payload_of
-from streamkit.live.tail import Tail
+from streamkit.live.tail import EXPIRED, Tail
 
 __all__ = ["Producer"]
 
@@ -144,8 +144,7 @@ class Producer:
                     self._count += 1
                 except RunEnded as exc:
                     # It expired, or was removed to make room, while it ran; or has ended.
-                    end = exc.end or Record("~", *end_payload("failed", "expired"))
-                    self.tail.feed([end])
+                    self.tail.feed([exc.end or EXPIRED])
             if self._stopped is not None:
                 return
             if turns != self._turns:
@@ -176,27 +175,35 @@ class Producer:
         self._appended.set()
 
     async def _append_all(self, batch: list[Payload]) -> None:
+        if self.tail.end is not None:
+            # The log may have another run of that name.
+            return
         if self._log_error is not None:
             self._feed(batch)
             return
         try:
-            ids = await self._log.append(self.run, self._count, batch)
-        except RunEnded as exc:
-            end = exc.end or await self._log.end(self.run, end_payload("failed"), ttl=self._ttl)
-            if end is not None:
-                self.tail.feed([end])
-                return
-            self._log_failed(LogUnavailable("the run is no longer in the log"))
+            ids = await self._appended_ids(batch)
         except Exception as exc:
             self._log_failed(exc)
         else:
             self._count += len(ids)
-            if self._log.remote:
+            if ids and self._log.remote:
                 records = zip(ids, batch, strict=True)
                 self.tail.feed([Record(id_, *payload) for id_, payload in records])
             return
         # What was appended, and read back, before its reply was lost is there already.
         self._feed(batch[max(self.tail.top - self._count, 0) :])
+
+    async def _appended_ids(self, batch: list[Payload]) -> list[str]:
+        """The ids that the log has given, or none where the run has come to its end."""
+        try:
+            return await self._log.append(self.run, self._count, batch)
+        except RunEnded as exc:
+            end = exc.end or await self._log.end(self.run, end_payload("failed"), ttl=self._ttl)
+        if end is None:
+            raise LogUnavailable("the run is no longer in the log")
+        self.tail.feed([end])
+        return []
 
     def _log_failed(self, error: Exception) -> None:
         self._log_error = error

@@ -117,7 +117,11 @@ class Reader:
         self._granted = tail.top
         if not tail.flows_at(index):
             return None
-        chunk, self._index, self.position = tail.chunk(self._format, index)
+        try:
+            chunk, self._index, self.position = tail.chunk(self._format, index)
+        except ValueError:
+            # No bytes of an event: `take` raises it, in the reader's own task.
+            return None
         return chunk
 
     @property
@@ -171,6 +175,7 @@ class Reader:
 
     async def _read_page(self) -> None:
         tail = self.tail
+        top, last = tail.top, tail.last
         try:
             page = await self._core.log.read(
                 tail.name, self.position, self._page_size, channel=tail.is_channel
@@ -181,8 +186,12 @@ class Reader:
             self._fall_behind()
             return
         if not page:
-            # The tail began at a record that the log no longer has.
-            raise StreamGap(self.position)
+            # The log no longer has the record that the tail began at.
+            if not tail.is_channel:
+                raise StreamGap(self.position)
+            # It forgets a channel that is silent: nothing is left before what the tail is fed next.
+            self._index, self.position, self._granted = top, last, tail.top
+            return
         self._page = page[::-1]
         # As many as make a chunk: a reader that stops reading holds a page.
         fit = CHUNK * len(page) // (1 + sum(len(record.data) for record in page))

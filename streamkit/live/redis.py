@@ -21,6 +21,7 @@ from time import monotonic
 from typing import Any
 
 from streamkit.live.errors import Gone, LogUnavailable, RunEnded
+from streamkit.live.link import Entries
 from streamkit.live.log import FIRST, Info
 from streamkit.live.memory_stream import ZERO
 from streamkit.live.records import END, Payload, Record
@@ -179,20 +180,25 @@ class RedisLog(RedisChannels):
                 ("XREVRANGE", key, "+", "-", "COUNT", 2),
             ],
         )
-        end = None
-        if newest and newest[0][1][0] == END.encode():
-            end = record_of(newest.pop(0))
+        count = 2
+        while len(newest) == count and not _items(newest):
+            # A channel that was closed more than once.
+            count *= 8
+            (newest,) = await self._ask([("XREVRANGE", key, "+", "-", "COUNT", count)])
+        items = _items(newest)
+        end = record_of(newest[0]) if newest and newest[:1] != items[:1] else None
         if channel:
-            last = show(newest[0][0]) if newest else await self._origin(key)
-            if end is not None and not newest:
-                last = before(hide(end.id).encode())
+            if items:
+                last = show(items[0][0])
+            else:
+                last = before(newest[-1][0]) if newest else await self._origin(key)
             return Info(ZERO, last, end)
         if not begin:
             return None
         generation, _ = generation_of(begin[0][1])
         linger = begin[0][1][5]
         origin = show(f"{generation}-0".encode())
-        last = show(newest[0][0]) if newest and newest[0][0] != b"0-1" else origin
+        last = show(items[0][0]) if items[0][0] != b"0-1" else origin
         return Info(origin, last, end, float(linger) if linger else None)
 
     async def read(
@@ -222,3 +228,8 @@ class RedisLog(RedisChannels):
                 # Redis has lost some of them.
                 raise Gone(after)
         return records
+
+
+def _items(entries: Entries) -> Entries:
+    """Those of some entries that are no ends."""
+    return [entry for entry in entries if entry[1][0] != END.encode()]

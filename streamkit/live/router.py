@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from streamkit.formats import JSONLinesStreamingResponse, SSEStreamingResponse, last_event_id
-from streamkit.live.checks import check_gap
+from streamkit.live.checks import check_gap, check_id
 from streamkit.live.errors import UnknownStream
 from streamkit.live.follow import Follow
 from streamkit.live.run import Runs
@@ -83,11 +83,7 @@ class _Routes:
         state = await self._live.state(id_)
         if state is None:
             raise UnknownStream(id_)
-        content = self._content(request, id_)
-        try:
-            start = await content.open()
-        finally:
-            await content.aclose()
+        start = await self._content(request, id_).look()
         headers = {**start.headers, "Stream-State": state, "Cache-Control": "no-store"}
         return Response(status_code=start.status_code or 200, headers=headers)
 
@@ -111,8 +107,10 @@ class _Routes:
                     allowed = await allowed
             if allowed is not None and not allowed:
                 raise HTTPException(403)
-        if not id_.isprintable() or len(id_) > 512:
-            raise UnknownStream(id_)
+        try:
+            check_id(id_)
+        except ValueError:
+            raise UnknownStream(id_) from None
 
     def _ask(self, request: Request, id_: str) -> list[Any]:
         assert self._authorize is not None
@@ -124,6 +122,8 @@ class _Routes:
         if after is None:
             after = request.query_params.get("after") or None
             skip = _skip_of(request.query_params.get("skip", "0"))
+            if skip and after in (None, "now"):
+                raise HTTPException(400, "skip counts from the id that `after` has to name")
         return Follow(self._live._core, id_, after=after, skip=skip, gap=self._gap)
 
 

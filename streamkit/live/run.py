@@ -85,6 +85,7 @@ async def launch(
             check_seconds("linger", linger)
         origin = await core.log.begin(name, ttl=core.ttl, lease=core.lease, linger=linger)
         if origin is not None:
+            core.begin(name, origin)
             tail = await core.hold(name, Info(origin, origin, None, linger))
     except BaseException:
         await _close(items)

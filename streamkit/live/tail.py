@@ -13,14 +13,18 @@ from streamkit.body.base import LOOP_SLICE
 from streamkit.live.errors import LogUnavailable
 from streamkit.live.formats import RecordFormat
 from streamkit.live.log import WINDOW, Info, Log
-from streamkit.live.records import END, Record
+from streamkit.live.records import END, Record, end_payload
 
-__all__ = ["Hub", "Tail"]
+__all__ = ["EXPIRED", "Hub", "Tail"]
 
 # Bytes after which a chunk is complete: as much as a response sends at once.
 CHUNK = 65536
 # Chunks that are kept for other readers at the same place, until more comes.
 CHUNKS = 16
+# Bytes of records that are kept for readers; who needs older ones reads them from the log.
+MOST = 8 * 1024 * 1024
+# How a run ends here that the log no longer has; it sorts behind all that the log gave.
+EXPIRED = Record("~", *end_payload("failed", "expired"))
 _id = attrgetter("id")
 
 
@@ -51,6 +55,7 @@ class Tail:
         # The index of the next record.
         self.top: int = 0
         self.records: list[Record] = []
+        self._size = 0
         self.end: Record | None = None
         self.error: Exception | None = None
         # Who holds this tail, and who reads it for a client.
@@ -83,8 +88,11 @@ class Tail:
         self.records += records
         self.top += len(records)
         self.last = newest.id
+        self._size += sum([len(record.data) for record in records])
         if len(self.records) > 2 * self.keep:
             self._forget(len(self.records) - self.keep)
+        while self._size > MOST and len(self.records) > 1:
+            self._forget(len(self.records) // 2)
         self.end = newest if newest.kind == END else None
         if self.end is not None and self.on_end is not None:
             self.on_end(self.end)
@@ -195,6 +203,7 @@ class Tail:
 
     def _forget(self, count: int) -> None:
         self.start = self.records[count - 1].id
+        self._size -= sum([len(record.data) for record in self.records[:count]])
         del self.records[:count]
         self.base += count
         for encoded in self._encoded.values():
@@ -213,18 +222,29 @@ class Hub:
         """The tail of a stream that somebody holds."""
         return self.tails.get((channel, name))
 
+    def begin(self, run: str, origin: str) -> None:
+        """A run begins: what is followed here under its name is an older one, and is over."""
+        tail = self.find(run)
+        if tail is not None and tail.start != origin:
+            del self.tails[False, run]
+            tail.feed([EXPIRED])
+
     async def hold(self, name: str, info: Info, *, channel: bool = False, keep: int = 0) -> Tail:
         """The tail of a stream, to be given back with `release`."""
         key = (channel, name)
         tail = self.tails.get(key)
-        if tail is None or tail.error is not None:
+        # Slow readers may still have that of a run which has expired, and was begun again.
+        is_old = tail is not None and tail.end is not None and info.end is None and not channel
+        if tail is None or tail.error is not None or is_old:
             tail = self.tails[key] = Tail(name, channel, info.last, max(keep, WINDOW))
             tail.users += 1
             try:
                 if info.end is not None:
                     tail.feed([info.end])
-                    return tail
-                unsubscribe = await self._log.subscribe(name, info.last, tail, channel=channel)
+                    if not channel:
+                        return tail
+                # A channel that was closed may be opened again.
+                unsubscribe = await self._log.subscribe(name, tail.last, tail, channel=channel)
             except BaseException as exc:
                 failure = exc if isinstance(exc, Exception) else LogUnavailable("closed")
                 tail.error = failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import anyio
@@ -131,6 +132,19 @@ async def test_closing_a_channel_ends_its_readers_cleanly_and_publishing_opens_i
         await channel.publish(2)
         follow = channel.follow()
         assert [await anext(follow), await anext(follow)] == [1, 2]
+        await follow.aclose()
+
+
+async def test_a_channel_that_is_not_in_use_costs_nothing(log: Log) -> None:
+    async with running(log) as h:
+        for n in range(100):
+            await h.live.channel(f"room-{n}", history=10).publish(n)
+        gc.collect()
+        assert not h.live._channels
+        follow = h.live.channel("room-7", history=20).follow()
+        # What threads publish is not lost with it.
+        h.live.channel("room-7", history=20).publish_from_thread("more")
+        assert [await anext(follow), await anext(follow)] == [7, "more"]
         await follow.aclose()
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 
 from streamkit.live import (
     Live,
@@ -173,7 +175,8 @@ async def test_what_threads_publish_to_a_failing_log_is_logged_and_later_items_a
         await follow.aclose()
 
 
-async def test_threads_wait_for_a_slow_log_and_lose_nothing() -> None:
+@pytest.mark.parametrize("has_loop", [False, True])
+async def test_threads_wait_for_a_slow_log_and_lose_nothing(has_loop: bool) -> None:
     log, count = Faulty(), 3000
     async with running(log) as h:
         channel = h.live.channel("c", history=2 * count)
@@ -185,8 +188,12 @@ async def test_threads_wait_for_a_slow_log_and_lose_nothing() -> None:
                 channel.publish_from_thread(n)
             done.set()
 
+        async def publish_on_a_loop() -> None:
+            publish()
+
+        job = partial(trio.run, publish_on_a_loop) if has_loop else publish
         async with anyio.create_task_group() as group:
-            group.start_soon(anyio.to_thread.run_sync, publish)
+            group.start_soon(anyio.to_thread.run_sync, job)
             # Long enough for the thread to look whether the app still runs.
             await anyio.sleep(1.2)
             assert not done.is_set()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import anyio
 import pytest
 
-from streamkit.live import Gone, MemoryLog, Payload, Record
-from tests.live.support import running, until
+from streamkit.live import Gone, Log, MemoryLog, Payload, Record
+from tests.live.support import Content, followed_channel, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -120,3 +122,39 @@ async def test_a_run_that_made_room_before_it_expired() -> None:
     await anyio.sleep(0.1)
     assert await log.info("two") is not None
     assert await log.begin("one", ttl=60, lease=5, linger=None) is not None
+
+
+async def test_what_made_room_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamkit.live.tail.MOST", 1_000_000)
+    log = MemoryLog(max_bytes=1_000_000)
+    async with running(log) as h:
+        tracemalloc.start()
+        try:
+            content = Content()
+            await h.live.start(content, id="run")
+            for n in range(300):
+                content.put(bytes([n % 256]) * 100_000)
+                if n % 10 == 9:
+                    await until(lambda n=n: h.live._core.tails[False, "run"].top == n + 1)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    # Of 30 MB: what the log keeps, and what is kept for readers.
+    assert held < 5_000_000
+
+
+async def test_a_reader_behind_what_is_kept_for_readers_reads_on_in_the_log(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.live.tail.MOST", 100_000)
+    async with running(log) as h:
+        channel, slow = await followed_channel(h, history=500)
+        await channel.publish("first")
+        assert await anext(slow) == "first"
+        for n in range(200):
+            last = await channel.publish(f"{n}".ljust(10_000))
+        tail = h.live._core.tails[True, "c"]
+        await until(lambda: tail.last == last)
+        assert len(tail.records) < 20
+        await channel.close()
+        assert [int(item) async for item in slow] == list(range(200))

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from streamkit.live import Live, MemoryLog
-from tests.live.support import running
+from streamkit.live import Live, Log, MemoryLog
+from streamkit.testing import fetch
+from tests.live.support import Content, running
 
 pytestmark = pytest.mark.anyio
 
@@ -32,10 +33,39 @@ async def test_the_format_is_the_one_the_client_prefers(accept: str, media_type:
         assert got.headers["vary"] == "Accept"
 
 
-@pytest.mark.parametrize("id_", ["a%0Ab", "x" * 513])
-async def test_what_can_be_no_id_is_a_404(id_: str) -> None:
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+@pytest.mark.parametrize("id_", ["", "a%0Ab", "x" * 513])
+async def test_what_can_be_no_id_is_a_404(id_: str, method: str) -> None:
     async with running(MemoryLog()) as h:
-        assert (await h.get(f"/streams/{id_}")).status == 404
+        assert (await fetch(h.app, f"/streams/{id_}", method=method)).status == 404
+
+
+@pytest.mark.parametrize("query", ["skip=2", "after=&skip=2", "after=now&skip=2"])
+async def test_items_are_counted_from_an_id(query: str) -> None:
+    async with running(MemoryLog()) as h:
+        await h.done(1, 2, 3)
+        refused = await h.get(f"/streams/run?{query}", accept="application/jsonl")
+        assert refused.status == 400
+        assert b"skip counts from the id" in refused.body
+        assert (await h.get("/streams/run?skip=0")).status == 200
+
+
+async def test_who_asks_for_the_state_is_no_reader(log: Log) -> None:
+    async with running(log, lease=5.0) as h:
+        content = Content()
+        run = await h.live.start(content, id="run", linger=0)
+        head = await fetch(h.app, "/streams/run", method="HEAD")
+        assert (head.status, head.headers["stream-state"]) == (200, "running")
+        assert head.headers["stream-after"]
+        # It waits for its first reader still.
+        producer = h.live._core.producers["run"]
+        assert producer.lingers
+        assert not producer.had_reader
+        follow = run.follow()
+        content.put(1)
+        assert await anext(follow) == 1
+        await follow.aclose()
+        assert await run.wait() == "cancelled"
 
 
 async def test_without_fastapi_the_router_says_what_to_use(

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -91,6 +92,24 @@ async def test_files_are_content_and_are_closed(log: Log) -> None:
         assert [chunk async for chunk in run.follow()] == ["text"]
         assert binary.closed
         assert text.closed
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_response_of_httpx_is_content_and_is_closed(log: Log, is_async: bool) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=aiter_of(b"1", b"2") if is_async else iter([b"1", b"2"]))
+
+    transport, asked = httpx.MockTransport(answer), httpx.Request("GET", "http://upstream/")
+    async with running(log) as h, httpx.AsyncClient(transport=transport) as client:
+        response = (
+            await client.send(asked, stream=True)
+            if is_async
+            else httpx.Client(transport=transport).send(asked, stream=True)
+        )
+        run = await h.live.start(response)
+        assert await run.wait() == "done"
+        assert b"".join([chunk async for chunk in run.follow()]) == b"12"
+        assert response.is_closed
 
 
 async def test_content_that_floods_leaves_others_their_turn(log: Log) -> None:
@@ -194,7 +213,8 @@ async def test_a_wrong_value_is_a_value_error(wrong: Any) -> None:
 
 async def test_one_channel_of_a_name() -> None:
     live = Live()
-    assert live.channel("c", history=5) is live.channel("c", history=5)
+    channel = live.channel("c", history=5)
+    assert live.channel("c", history=5) is channel
     with pytest.raises(ValueError, match="has the options"):
         live.channel("c", history=6)
 
