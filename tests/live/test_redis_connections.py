@@ -15,9 +15,9 @@ from typing import Any
 import anyio
 import pytest
 
-from streamkit.live import LogUnavailable, Payload, RedisLog, RunFailed
+from streamkit.live import LogUnavailable, Payload, RedisLog, RunFailed, SlowReader
 from tests.live.conftest import RedisServer
-from tests.live.support import Content, running, until
+from tests.live.support import Content, followed_channel, running, until
 from tests.server import ROOT
 
 redis = pytest.importorskip("redis")
@@ -158,6 +158,32 @@ async def test_a_reader_gets_all_that_came_while_the_loop_was_busy(
         client.close()
         assert [await anext(follow) for _ in range(200)] == list(range(200))
         await follow.aclose()
+
+
+@pytest.mark.parametrize("left", [1025, 5], ids=["by number", "by age"])
+async def test_what_was_trimmed_while_the_loop_was_busy_is_told(
+    proxy: Proxy, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    monkeypatch.setattr("streamkit.live.link.BACKLOG", 0)
+    async with running(log_of(proxy)) as h:
+        log: Any = h.live._core.log
+        channel, follow = await followed_channel(h, history=1000)
+        await channel.publish("read")
+        assert await anext(follow) == "read"
+        key = f"{log._prefix}channel:c"
+        with redis.Redis(port=redis_server.port) as client:
+            client.xadd(key, {"j": "0", "t": "other-0"})
+            # Code that keeps the loop: from here on, the thread that reads waits for it.
+            while not log._link._replies:
+                time.sleep(0.002)  # noqa: ASYNC251
+            with client.pipeline() as pipeline:
+                for n in range(1, 3000):
+                    pipeline.xadd(key, {"j": str(n), "t": f"other-{n}"})
+                pipeline.xtrim(key, left, approximate=False)
+                pipeline.execute()
+        assert await anext(follow) == 0
+        with pytest.raises(SlowReader):
+            await anext(follow)
 
 
 async def test_an_app_ends_although_redis_hangs() -> None:
