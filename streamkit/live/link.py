@@ -45,7 +45,7 @@ class Link:
         connect: Connect,
         wake_key: str,
         timeout: float,
-        on_entries: Callable[[bytes, Entries, bool], None],
+        on_entries: Callable[[bytes, bytes, Entries, bool], None],
         on_failure: Callable[[str], None],
     ) -> None:
         self._connect = connect
@@ -192,7 +192,7 @@ class Link:
                 if missed is None:
                     return
             self._last[key] = entries[-1][0]
-        self._post(lambda: self._on_entries(key, entries, bool(missed)))
+        self._post(lambda: self._on_entries(key, after, entries, bool(missed)))
 
     def _post(self, function: Callable[[], None]) -> None:
         with self._lock:

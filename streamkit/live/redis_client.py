@@ -13,7 +13,7 @@ import anyio
 from streamkit.live.errors import LogUnavailable
 from streamkit.live.link import Entries, Link
 from streamkit.live.log import Sink
-from streamkit.live.redis_ids import before, hide, record_of
+from streamkit.live.redis_ids import before, hide, record_of, show
 from streamkit.live.wire import Command, ConnectionLost, Unsent, Wire, make_connection
 
 __all__ = ["RedisClient"]
@@ -139,14 +139,15 @@ class RedisClient:
             ]
         )
 
-    def _on_entries(self, key: bytes, entries: Entries, missed: bool) -> None:
-        sinks = self._sinks.get(key)
-        if not sinks:
-            return
+    def _on_entries(self, key: bytes, after: bytes, entries: Entries, missed: bool) -> None:
         records = [record_of(entry) for entry in entries if entry[0] != b"0-1"]
+        sinks = self._sinks.get(key, {})
         for sink, last in tuple(sinks.items()):
+            if last < show(after):
+                # It came while this reply waited for the loop: all that it lacks is read again.
+                continue
             new = [record for record in records if record.id > last]
-            if missed:
+            if missed and last < records[0].id:
                 sink.miss(before(entries[0][0]))
             if new:
                 sinks[sink] = new[-1].id

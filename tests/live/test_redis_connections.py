@@ -8,14 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import anyio
 import pytest
 
-from streamkit.live import LogUnavailable, Payload, RedisLog, RunFailed, SlowReader
+from streamkit.live import LogUnavailable, Payload, Record, RedisLog, RunFailed, SlowReader
 from tests.live.conftest import RedisServer
 from tests.live.support import Content, followed_channel, running, until
 from tests.server import ROOT
@@ -184,6 +184,44 @@ async def test_what_was_trimmed_while_the_loop_was_busy_is_told(
         assert await anext(follow) == 0
         with pytest.raises(SlowReader):
             await anext(follow)
+
+
+class Sink:
+    """Keeps what a log feeds it."""
+
+    def __init__(self) -> None:
+        self.data: list[bytes] = []
+        self.missed: list[str] = []
+
+    def feed(self, records: Sequence[Record]) -> None:
+        self.data += [record.data for record in records]
+
+    def miss(self, position: str) -> None:
+        self.missed.append(position)
+
+    def fail(self, error: Exception) -> None:
+        raise error
+
+
+async def test_a_reply_that_waits_for_the_loop_is_not_for_those_who_come_meanwhile(
+    proxy: Proxy, redis_server: RedisServer
+) -> None:
+    log = log_of(proxy)
+    await log.open()
+    payloads = [Payload("j", b"%d" % n) for n in range(3)]
+    ids = await log.publish("c", payloads, keep=2000, max_age=None, ttl=60.0)
+    first, second = Sink(), Sink()
+    leave = await log.subscribe("c", ids[1], first, channel=True)
+    await until(lambda: first.data == [b"2"])
+    with redis.Redis(port=redis_server.port) as client:
+        client.xadd(f"{log._prefix}channel:c", {"j": "3", "t": "other"})
+    while not log._link._replies:  # type: ignore[union-attr]
+        time.sleep(0.002)  # noqa: ASYNC251
+    leave()
+    await log.subscribe("c", ids[0], second, channel=True)
+    await until(lambda: b"3" in second.data)
+    assert (second.data, second.missed) == ([b"1", b"2", b"3"], [])
+    await log.aclose()
 
 
 async def test_an_app_ends_although_redis_hangs() -> None:
