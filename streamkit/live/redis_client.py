@@ -14,7 +14,7 @@ from streamkit.live.errors import LogUnavailable
 from streamkit.live.link import Entries, Link
 from streamkit.live.log import Sink
 from streamkit.live.redis_ids import before, hide, record_of, show
-from streamkit.live.wire import Command, ConnectionLost, Unsent, Wire, make_connection
+from streamkit.live.wire import Command, TryAgain, Unsent, Wire, make_connection
 
 __all__ = ["RedisClient"]
 
@@ -83,9 +83,10 @@ class RedisClient:
         timeout: float | None = None,
         before_again: Callable[[], Any] | None = None,
     ) -> list[Any]:
-        """The replies to commands, which are sent again until the timeout if a connection breaks.
+        """The replies to commands, which are sent again until the timeout where that may help.
 
-        They must bear that, unless `before_again` sees to it.
+        They must bear that, unless `before_again` sees to it. Of the error replies only those are
+        given that answer a question.
         """
         if self._wire is None:
             raise LogUnavailable("it is not open")
@@ -99,7 +100,7 @@ class RedisClient:
                 uncertain = False
                 asked = commands() if callable(commands) else commands
                 return await self._wire.call(asked, max(until - monotonic(), 0.001))
-            except ConnectionLost as exc:
+            except TryAgain as exc:
                 uncertain = uncertain or not isinstance(exc, Unsent)
                 pause = PAUSES[min(attempt, len(PAUSES) - 1)]
                 if monotonic() + pause >= until:

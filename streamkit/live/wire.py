@@ -1,14 +1,15 @@
 """The connection to Redis that pipelines: one for a process, for all but blocking reads.
 
 It has a thread, so that one way serves asyncio, uvloop and trio. redis-py's own retries are off:
-they would append twice. What a connection had under way when it broke fails with `ConnectionLost`,
-and the caller decides whether it may be sent again.
+they would append twice. What a connection had under way when it broke fails with `TryAgain`, and
+the caller decides whether it may be sent again.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 import anyio
 
 from streamkit import loop
+from streamkit.live.errors import LogUnavailable
 from streamkit.threads import run_in_stream_thread
 
 try:
@@ -35,8 +37,8 @@ __all__ = [
     "FAILURES",
     "Command",
     "Connect",
-    "ConnectionLost",
     "ResponseError",
+    "TryAgain",
     "Unsent",
     "Wire",
     "make_connection",
@@ -53,11 +55,19 @@ BATCH = 512
 STALLED = 0.25
 
 
-class ConnectionLost(Exception):
-    """The connection broke before the reply: whether the commands ran is not known."""
+# Error replies that answer a question: the id is not above the newest one, there is no such stream.
+ANSWERS = re.compile("equal or smaller|no such key")
+# Those of a replica, such as a primary becomes by a failover: its address may lead to another one.
+REPLICA = re.compile("read only replica|MASTER is down")
+# Those that pass: no memory, no disk, no replicas, a script that runs for too long.
+PASSING = re.compile("maxmemory|MISCONF|NOREPLICAS|BUSY|Transaction discarded")
 
 
-class Unsent(ConnectionLost):
+class TryAgain(Exception):
+    """The connection broke before the reply, or Redis refuses for now: what ran is not known."""
+
+
+class Unsent(TryAgain):
     """There was no connection: the commands did not run."""
 
 
@@ -120,9 +130,9 @@ class Wire:
         self._thread.start()
 
     async def call(self, commands: Sequence[Command], timeout: float) -> list[Any]:
-        """The replies; an error reply is a `redis.ResponseError` among them.
+        """The replies; an error reply that answers a question is a `ResponseError` among them.
 
-        Raises `ConnectionLost`, and `TimeoutError`.
+        Raises `TryAgain`, `TimeoutError`, and `LogUnavailable` for any other error reply.
         """
         call = _Call(commands)
         self._calls.put(call)
@@ -190,12 +200,13 @@ class Wire:
             for call in batch:
                 for _ in call.commands:
                     call.replies.append(_reply(connection))
+                call.error = _refusal(call.replies)
         except Exception as exc:
             self._disconnect()
             self.contact_since = monotonic()
             error = exc
             if isinstance(exc, FAILURES):
-                error = ConnectionLost(str(exc)) if sent else Unsent(str(exc))
+                error = TryAgain(str(exc)) if sent else Unsent(str(exc))
             for call in batch:
                 call.error = error
         if monotonic() - began > STALLED:
@@ -212,4 +223,16 @@ def _reply(connection: Any) -> Any:
     try:
         return connection.read_response()
     except ResponseError as exc:
+        if REPLICA.search(str(exc)):
+            raise
         return exc
+
+
+def _refusal(replies: list[Any]) -> Exception | None:
+    """What the caller is told of the first error reply that answers nothing."""
+    for reply in replies:
+        # That of a transaction is a list of replies.
+        for each in reply if isinstance(reply, list) else (reply,):
+            if isinstance(each, ResponseError) and not ANSWERS.search(text := str(each)):
+                return TryAgain(text) if PASSING.search(text) else LogUnavailable(text)
+    return None
