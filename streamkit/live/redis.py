@@ -21,6 +21,7 @@ from time import monotonic
 from typing import Any
 
 from streamkit.live.errors import Gone, LogUnavailable, RunEnded
+from streamkit.live.link import Entries
 from streamkit.live.log import FIRST, Info
 from streamkit.live.memory_stream import ZERO
 from streamkit.live.records import END, Payload, Record
@@ -61,7 +62,7 @@ class RedisLog(RedisChannels):
         self, url_or_client: Any, *, prefix: str = "streamkit:", timeout: float = 30.0
     ) -> None:
         super().__init__(url_or_client, prefix=prefix, timeout=timeout)
-        # Generation and token of the runs that are produced here.
+        # Generation and token of the runs that are produced here, by their keys.
         self._mine: dict[str, tuple[int, str]] = {}
 
     # runs
@@ -87,14 +88,23 @@ class RedisLog(RedisChannels):
             head = await self._head(run, timeout=FIRST)
             if head is None or head[1] != token:
                 return None
-        self._mine[run] = (generation, token)
+        self._mine[key] = (generation, token)
         return show(f"{generation}-0".encode())
 
     async def append(self, run: str, number: int, payloads: Sequence[Payload]) -> list[str]:
-        if run not in self._mine:
+        key = self._run_key(run)
+        if key not in self._mine:
             raise RunEnded
-        key, (generation, _) = self._run_key(run), self._mine[run]
-        ids = [f"{generation}-{number + index}" for index in range(1, len(payloads) + 1)]
+        ids = [f"{self._mine[key][0]}-{number + index + 1}" for index in range(len(payloads))]
+        try:
+            await self._append(key, ids, payloads)
+        except BaseException:
+            # Its producer gives it up: others shall find it lost.
+            self._mine.pop(key, None)
+            raise
+        return [show(id_.encode()) for id_ in ids]
+
+    async def _append(self, key: str, ids: list[str], payloads: Sequence[Payload]) -> None:
         replies = await self._ask(
             [
                 ("XADD", key, "NOMKSTREAM", id_, kind, data)
@@ -105,7 +115,6 @@ class RedisLog(RedisChannels):
             raise RunEnded
         if any(isinstance(reply, ResponseError) for reply in replies):
             await self._check_appended(key, ids, payloads)
-        return [show(id_.encode()) for id_ in ids]
 
     async def _check_appended(self, key: str, ids: list[str], payloads: Sequence[Payload]) -> None:
         """Some were refused: appended before a connection broke, or the run has ended."""
@@ -119,13 +128,16 @@ class RedisLog(RedisChannels):
 
     async def end(self, run: str, payload: Payload, *, ttl: float) -> Record | None:
         key = self._run_key(run)
-        head = self._mine.get(run) or await self._head(run)
-        if head is None:
+        head = await self._head(run)
+        mine = self._mine.get(key, head)
+        if head is None or mine != head:
+            # Redis has lost the run; there may be another one of its name.
+            self._mine.pop(key, None)
             return None
         generation, token = head
         id_ = f"{generation}-{LARGEST}"
         (reply,) = await self._ask([("XADD", key, "NOMKSTREAM", id_, *payload)])
-        self._mine.pop(run, None)
+        self._mine.pop(key, None)
         if isinstance(reply, ResponseError):
             (last,) = await self._ask([("XREVRANGE", key, "+", "-", "COUNT", 1)])
             return record_of(last[0]) if last and last[0][1][0] == END.encode() else None
@@ -135,18 +147,19 @@ class RedisLog(RedisChannels):
         return Record(show(id_.encode()), *payload)
 
     async def renew(self, run: str, *, ttl: float, lease: float) -> None:
-        if run in self._mine:
-            token = self._mine[run][1]
+        key = self._run_key(run)
+        if key in self._mine:
+            token = self._mine[key][1]
             await self._ask(
                 [
                     ("SET", self._lease_key(token), 1, "PX", milliseconds(lease)),
-                    ("PEXPIRE", self._run_key(run), milliseconds(ttl)),
+                    ("PEXPIRE", key, milliseconds(ttl)),
                 ],
                 timeout=lease,
             )
 
     async def is_alive(self, run: str, *, lease: float) -> bool:
-        head = self._mine.get(run) or await self._head(run, timeout=lease)
+        head = await self._head(run, timeout=lease)
         if head is not None:
             (there,) = await self._ask([("EXISTS", self._lease_key(head[1]))], timeout=lease)
             if there:
@@ -164,6 +177,11 @@ class RedisLog(RedisChannels):
 
     async def is_attended(self, run: str) -> bool:
         return bool((await self._ask([("EXISTS", f"{self._prefix}readers:{run}")], FIRST))[0])
+
+    def _on_entries(self, key: bytes, after: bytes, entries: Entries, missed: bool) -> None:
+        if entries[-1][1][0] == END.encode():
+            self._mine.pop(key.decode(), None)
+        super()._on_entries(key, after, entries, missed)
 
     async def _head(self, run: str, timeout: float | None = None) -> tuple[int, str] | None:
         (found,) = await self._ask([("XRANGE", self._run_key(run), "0-1", "0-1")], timeout)

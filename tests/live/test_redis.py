@@ -204,6 +204,51 @@ async def test_appending_where_nothing_can_be_appended(place: Place) -> None:
         await log.aclose()
 
 
+async def test_a_run_that_ended_elsewhere_is_forgotten_by_its_producer(place: Place) -> None:
+    async with running(place.log()) as one, running(place.log()) as two:
+        run = await one.live.start(Content(), id="run")
+        assert await two.live.cancel("run") == "cancelled"
+        assert await run.wait() == "cancelled"
+        place.client.delete(place.run())
+        content = Content()
+        await two.live.start(content, id="run")
+        # By this log's memory of the first one it would be no end of the second.
+        assert await one.live.cancel("run") == "cancelled"
+        await until(lambda: content.closed)
+        assert one.live._core.log._mine == {}
+
+
+async def test_a_producer_whose_run_redis_lost_does_not_end_the_next_one(place: Place) -> None:
+    one, two = place.log(), place.log()
+    await one.open()
+    await two.open()
+    try:
+        await one.begin("run", **TIMES)
+        place.client.delete(place.run())
+        await two.begin("run", **TIMES)
+        assert await one.end("run", Payload("x", b"done "), ttl=60.0) is None
+        assert await two.append("run", 0, [ITEM])
+    finally:
+        await one.aclose()
+        await two.aclose()
+
+
+async def test_a_run_whose_producer_has_given_up_the_log_is_lost(place: Place) -> None:
+    log = place.log()
+    await log.open()
+    try:
+        await log.begin("run", **TIMES)
+        place.client.xadd(place.run(), {"j": "2"}, id=f"{2**44}-1")
+        with pytest.raises(LogUnavailable, match="another producer"):
+            await log.append("run", 0, [ITEM])
+        (lease,) = place.client.keys(f"{place.prefix}lease:*")
+        place.client.delete(lease)
+        await log.renew("run", ttl=60.0, lease=5.0)
+        assert not place.client.exists(lease)
+    finally:
+        await log.aclose()
+
+
 async def are_followed(h: Any) -> None:
     """Wait until this process reads all channels that are open: one that is opened now is read.
 
