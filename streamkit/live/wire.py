@@ -51,6 +51,8 @@ Connect = Callable[[float], Any]
 
 # Commands that go in one round trip.
 BATCH = 512
+# Seconds without a reply after which another connection is tried, and then this one given up.
+PATIENCE = 0.5
 # Seconds after which a reply is so late that leases may have run out meanwhile.
 STALLED = 0.25
 
@@ -199,6 +201,7 @@ class Wire:
             connection.send_packed_command([b"".join(packed)], check_health=False)
             for call in batch:
                 for _ in call.commands:
+                    self._wait_for_reply(connection)
                     call.replies.append(_reply(connection))
                 call.error = _refusal(call.replies)
         except Exception as exc:
@@ -211,6 +214,30 @@ class Wire:
                 call.error = error
         if monotonic() - began > STALLED:
             self.contact_since = monotonic()
+
+    def _wait_for_reply(self, connection: Any) -> None:
+        """Wait for its first bytes; raises where they don't come from a Redis that could send them.
+
+        A network may forget a connection, or an address come to lead elsewhere, without a word. A
+        Redis that is merely slow answers no other connection either, and is waited for.
+        """
+        until = monotonic() + self._timeout
+        while not connection.can_read(PATIENCE):
+            if monotonic() > until or (self._is_answered() and not connection.can_read(PATIENCE)):
+                raise redis.TimeoutError("Redis gave no answer")
+
+    def _is_answered(self) -> bool:
+        """Whether Redis answers a new connection."""
+        try:
+            other = self._connect(PATIENCE)
+            try:
+                other.send_command("PING", check_health=False)
+                other.read_response()
+            finally:
+                other.disconnect()
+        except FAILURES:
+            return False
+        return True
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -27,7 +27,10 @@ ITEM = Payload("j", b"1")
 
 
 class Proxy:
-    """Stands between an app and Redis; of one request it keeps the reply, and hangs up."""
+    """Stands between an app and Redis; of one request it keeps the reply, and hangs up.
+
+    Connections that it was told to forget stay open, and carry nothing any more.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -36,6 +39,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
         self._sockets = [self._listener]
+        self._forgotten: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -54,13 +58,17 @@ class Proxy:
                 if self.swallow is not None and self.swallow in data:
                     self.swallow = None
                     lost.set()
-                server.sendall(data)
+                if client not in self._forgotten:
+                    server.sendall(data)
 
     def _replies(self, client: socket.socket, server: socket.socket, lost: Any) -> None:
         with suppress(OSError):
             while (data := server.recv(1 << 20)) and not lost.is_set():
                 client.sendall(data)
             client.shutdown(socket.SHUT_RDWR)
+
+    def forget(self) -> None:
+        self._forgotten = self._sockets[1:]
 
     def close(self) -> None:
         for one in self._sockets:
@@ -76,8 +84,8 @@ def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
     proxy.close()
 
 
-def log_of(proxy: Proxy) -> RedisLog:
-    return RedisLog(proxy.url, prefix=f"test-{secrets.token_hex(4)}:", timeout=5.0)
+def log_of(server: Proxy | RedisServer) -> RedisLog:
+    return RedisLog(server.url, prefix=f"test-{secrets.token_hex(4)}:", timeout=5.0)
 
 
 async def test_a_run_whose_beginning_was_not_confirmed_begins_once(proxy: Proxy) -> None:
@@ -131,6 +139,34 @@ async def test_an_end_that_was_not_confirmed_stands(proxy: Proxy) -> None:
         assert proxy.swallow is None
         with pytest.raises(RunFailed, match="cancelled"):
             await anext(run.follow())
+
+
+async def test_a_connection_that_the_network_has_forgotten_is_given_up(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.live.wire.PATIENCE", 0.1)
+    async with running(log_of(proxy)) as h:
+        channel = h.live.channel("c", history=10)
+        await channel.publish(1)
+        proxy.forget()
+        await channel.publish(2)
+        follow = channel.follow()
+        assert [await anext(follow) for _ in range(2)] == [1, 2]
+        await follow.aclose()
+
+
+async def test_a_redis_that_is_slow_keeps_its_connection(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.live.wire.PATIENCE", 0.1)
+    async with running(log_of(redis_server)) as h:
+        log: Any = h.live._core.log
+        await h.done(1)
+        connection = log._wire._connection
+        with redis.Redis(port=redis_server.port) as client:
+            client.client_pause(500)
+        await h.done(2, id="slow")
+        assert log._wire._connection is connection
 
 
 async def test_a_command_that_cannot_be_written_is_no_failure_of_redis(proxy: Proxy) -> None:
