@@ -77,7 +77,8 @@ class RedisLog(RedisChannels):
             [
                 ("MULTI",),
                 ("XADD", key, "0-1", *fields),
-                ("PEXPIRE", key, milliseconds(ttl), "NX"),
+                # As long as it runs it stays for longer than its lease, which is renewed with it.
+                ("PEXPIRE", key, milliseconds(max(ttl, 2 * lease)), "NX"),
                 ("SET", self._lease_key(token), 1, "PX", milliseconds(lease)),
                 ("EXEC",),
             ],
@@ -153,7 +154,7 @@ class RedisLog(RedisChannels):
             await self._ask(
                 [
                     ("SET", self._lease_key(token), 1, "PX", milliseconds(lease)),
-                    ("PEXPIRE", key, milliseconds(ttl)),
+                    ("PEXPIRE", key, milliseconds(max(ttl, 2 * lease))),
                 ],
                 timeout=lease,
             )

@@ -98,6 +98,20 @@ async def test_a_lost_producer_ends_its_run_and_closes_its_content(place: Place)
         await until(lambda: content.closed == 1)
 
 
+async def test_a_run_does_not_expire_while_its_producer_lives(place: Place) -> None:
+    log = place.log()
+    await log.open()
+    try:
+        await log.begin("run", ttl=1.0, lease=600.0, linger=None)
+        assert place.client.ttl(place.run()) > 600
+        await log.renew("run", ttl=1.0, lease=900.0)
+        assert place.client.ttl(place.run()) > 900
+        await log.end("run", Payload("x", b"done "), ttl=1.0)
+        assert place.client.ttl(place.run()) <= 1
+    finally:
+        await log.aclose()
+
+
 async def test_the_state_of_a_run_whose_producer_is_lost_is_failed(place: Place) -> None:
     log = place.log()
     await log.open()
