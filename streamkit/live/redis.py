@@ -40,6 +40,12 @@ from streamkit.live.wire import ResponseError
 
 __all__ = ["RedisLog"]
 
+# The part of a lease for which it has been missing when its producer is lost. It is longer than the
+# time between two renewals.
+ABSENCE = 3
+# Leases whose absence is remembered.
+MISSING = 1024
+
 
 class RedisLog(RedisChannels):
     """Keeps all streams in Redis 7 or later, or Valkey, for any number of processes.
@@ -64,6 +70,8 @@ class RedisLog(RedisChannels):
         super().__init__(url_or_client, prefix=prefix, timeout=timeout)
         # Generation and token of the runs that are produced here, by their keys.
         self._mine: dict[str, tuple[int, str]] = {}
+        # When the leases that are missing were first found to be.
+        self._missing: dict[str, float] = {}
 
     # runs
 
@@ -161,15 +169,24 @@ class RedisLog(RedisChannels):
 
     async def is_alive(self, run: str, *, lease: float) -> bool:
         head = await self._head(run, timeout=lease)
-        if head is not None:
-            (there,) = await self._ask([("EXISTS", self._lease_key(head[1]))], timeout=lease)
-            if there:
-                return True
+        token = head[1] if head else run
+        (there,) = await self._ask([("EXISTS", self._lease_key(token))], timeout=lease)
+        if there:
+            self._missing.pop(token, None)
+            return True
+        # One look is not enough: Redis may have been slow, or have made room.
+        now = monotonic()
+        since = self._missing.setdefault(token, now)
+        if len(self._missing) > MISSING:
+            del self._missing[next(iter(self._missing))]
         # The producer had no way to renew it while Redis was away.
         assert self._wire is not None
         assert self._link is not None
-        since = max(self._wire.contact_since, self._link.contact_since)
-        return monotonic() - since < lease
+        contact_since = max(self._wire.contact_since, self._link.contact_since)
+        if now - since < lease / ABSENCE or now - contact_since < lease:
+            return True
+        self._missing.pop(token, None)
+        return False
 
     async def attend(self, run: str, *, lease: float) -> None:
         await self._ask(

@@ -53,8 +53,6 @@ Connect = Callable[[float], Any]
 BATCH = 512
 # Seconds without a reply after which another connection is tried, and then this one given up.
 PATIENCE = 0.5
-# Seconds after which a reply is so late that leases may have run out meanwhile.
-STALLED = 0.25
 
 
 # Error replies that answer a question: the id is not above the newest one, there is no such stream.
@@ -190,7 +188,6 @@ class Wire:
 
     def _send(self, batch: list[_Call]) -> None:
         sent = False
-        began = monotonic()
         try:
             if self._connection is None:
                 self._connection = self._connect(self._timeout)
@@ -212,8 +209,6 @@ class Wire:
                 error = TryAgain(str(exc)) if sent else Unsent(str(exc))
             for call in batch:
                 call.error = error
-        if monotonic() - began > STALLED:
-            self.contact_since = monotonic()
 
     def _wait_for_reply(self, connection: Any) -> None:
         """Wait for its first bytes; raises where they don't come from a Redis that could send them.

@@ -125,6 +125,45 @@ async def test_the_state_of_a_run_whose_producer_is_lost_is_failed(place: Place)
         await until(is_failed)
 
 
+async def test_a_lease_that_was_evicted_or_is_missing_after_a_stall_is_looked_at_twice(
+    place: Place,
+) -> None:
+    log: Any = place.log()
+    await log.open()
+    try:
+        await log.begin("run", **TIMES)
+        # Redis was there for longer than any lease.
+        log._wire.contact_since = log._link.contact_since = -1e9
+        place.client.delete(*place.client.keys(f"{place.prefix}lease:*"))
+        assert await log.is_alive("run", lease=600.0)
+        await log.renew("run", ttl=60.0, lease=600.0)
+        assert await log.is_alive("run", lease=600.0)
+        assert log._missing == {}
+        place.client.delete(*place.client.keys(f"{place.prefix}lease:*"))
+        assert await log.is_alive("run", lease=600.0)
+        (token,) = log._missing
+        log._missing[token] -= 300.0
+        # That Redis is slow now and then excuses nothing.
+        place.client.client_pause(500)
+        assert not await log.is_alive("run", lease=600.0)
+    finally:
+        await log.aclose()
+
+
+async def test_what_is_remembered_of_missing_leases_is_bounded(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.live.redis.MISSING", 3)
+    log = place.log()
+    await log.open()
+    try:
+        for n in range(5):
+            assert await log.is_alive(f"run-{n}", lease=600.0)
+        assert list(log._missing) == ["run-2", "run-3", "run-4"]
+    finally:
+        await log.aclose()
+
+
 async def test_a_run_lingers_for_a_reader_elsewhere(place: Place) -> None:
     content = Content()
     async with (
