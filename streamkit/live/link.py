@@ -12,6 +12,7 @@ from typing import Any
 
 from streamkit import loop
 from streamkit.live.log import WINDOW
+from streamkit.live.redis_ids import Entry
 from streamkit.live.wire import FAILURES, Command, Connect
 from streamkit.threads import run_in_stream_thread
 
@@ -30,7 +31,7 @@ def _numbers(raw: bytes) -> tuple[int, ...]:
     return tuple(map(int, raw.split(b"-")))
 
 
-Entries = list[tuple[bytes, list[bytes]]]
+Entries = list[Entry]
 
 
 class Link:

@@ -6,7 +6,8 @@ above the newest one of the stream:
 * `0-1` is the record of its beginning; who adds it is the producer.
 * Items are `<generation>-<n>`, with n from 1 on. Sending one again is harmless.
 * The end is always `<generation>-<the largest n>`. Done, failed, cancelled and lost compete for one
-  id: the first wins, and whatever a producer that was thought dead appends later is refused.
+  id: the first wins, and whatever a producer that was thought dead appends later is refused. One
+  that is done says how many items there are: a failover may lose the newest.
 
 Channels have many publishers, and Redis gives their ids. A lease is a key of its own, named by a
 token in the record of the beginning.
@@ -24,13 +25,15 @@ from streamkit.live.errors import Gone, LogUnavailable, RunEnded
 from streamkit.live.link import Entries
 from streamkit.live.log import FIRST, Info
 from streamkit.live.memory_stream import ZERO
-from streamkit.live.records import END, Payload, Record
+from streamkit.live.records import END, Payload, Record, end_payload
 from streamkit.live.redis_channels import RedisChannels
 from streamkit.live.redis_ids import (
     LARGEST,
+    Entry,
     before,
     generation_of,
     hide,
+    is_whole,
     milliseconds,
     parse,
     record_of,
@@ -68,8 +71,8 @@ class RedisLog(RedisChannels):
         self, url_or_client: Any, *, prefix: str = "streamkit:", timeout: float = 30.0
     ) -> None:
         super().__init__(url_or_client, prefix=prefix, timeout=timeout)
-        # Generation and token of the runs that are produced here, by their keys.
-        self._mine: dict[str, tuple[int, str]] = {}
+        # Generation and token of the runs that are produced here, and how many items they have.
+        self._mine: dict[str, tuple[int, str, int]] = {}
         # When the leases that are missing were first found to be.
         self._missing: dict[str, float] = {}
 
@@ -97,20 +100,23 @@ class RedisLog(RedisChannels):
             head = await self._head(run, timeout=FIRST)
             if head is None or head[1] != token:
                 return None
-        self._mine[key] = (generation, token)
+        self._mine[key] = (generation, token, 0)
         return show(f"{generation}-0".encode())
 
     async def append(self, run: str, number: int, payloads: Sequence[Payload]) -> list[str]:
         key = self._run_key(run)
         if key not in self._mine:
             raise RunEnded
-        ids = [f"{self._mine[key][0]}-{number + index + 1}" for index in range(len(payloads))]
+        generation, token, _ = self._mine[key]
+        ids = [f"{generation}-{number + index + 1}" for index in range(len(payloads))]
         try:
             await self._append(key, ids, payloads)
         except BaseException:
             # Its producer gives it up: others shall find it lost.
             self._mine.pop(key, None)
             raise
+        if key in self._mine:
+            self._mine[key] = (generation, token, number + len(ids))
         return [show(id_.encode()) for id_ in ids]
 
     async def _append(self, key: str, ids: list[str], payloads: Sequence[Payload]) -> None:
@@ -138,14 +144,16 @@ class RedisLog(RedisChannels):
     async def end(self, run: str, payload: Payload, *, ttl: float) -> Record | None:
         key = self._run_key(run)
         head = await self._head(run)
-        mine = self._mine.get(key, head)
-        if head is None or mine != head:
+        mine = self._mine.get(key)
+        if head is None or (mine is not None and mine[:2] != head):
             # Redis has lost the run; there may be another one of its name.
             self._mine.pop(key, None)
             return None
         generation, token = head
         id_ = f"{generation}-{LARGEST}"
-        (reply,) = await self._ask([("XADD", key, "NOMKSTREAM", id_, *payload)])
+        # Only its producer knows how many items it has, when it is done.
+        number = ("n", mine[2]) if mine is not None and payload == end_payload("done") else ()
+        (reply,) = await self._ask([("XADD", key, "NOMKSTREAM", id_, *payload, *number)])
         self._mine.pop(key, None)
         if isinstance(reply, ResponseError):
             (last,) = await self._ask([("XREVRANGE", key, "+", "-", "COUNT", 1)])
@@ -215,9 +223,10 @@ class RedisLog(RedisChannels):
                 ("XREVRANGE", key, "+", "-", "COUNT", 2),
             ],
         )
-        end = None
+        ended: list[Entry] = []
         if newest and newest[0][1][0] == END.encode():
-            end = record_of(newest.pop(0))
+            ended.append(newest.pop(0))
+        end = record_of(ended[0]) if ended else None
         if channel:
             last = show(newest[0][0]) if newest else await self._origin(key)
             if end is not None and not newest:
@@ -229,6 +238,8 @@ class RedisLog(RedisChannels):
         linger = begin[0][1][5]
         origin = show(f"{generation}-0".encode())
         last = show(newest[0][0]) if newest and newest[0][0] != b"0-1" else origin
+        if end is not None and not is_whole(ended, last):
+            end = Record(end.id, *end_payload("failed", "items lost"))
         return Info(origin, last, end, float(linger) if linger else None)
 
     async def read(
@@ -247,14 +258,9 @@ class RedisLog(RedisChannels):
             if not there and not await self._begins_after(key, after, begin):
                 raise Gone(after)
             return records
-        if not begin:
-            raise Gone(after)
-        generation, _ = generation_of(begin[0][1])
+        generation = generation_of(begin[0][1])[0] if begin else None
         began, number = parse(after)
-        if began != generation or not (there or number == 0):
+        if began != generation or not (there or number == 0) or not is_whole(found, after):
+            # Redis has lost some of them.
             raise Gone(after)
-        for expected, record in enumerate(records, number + 1):
-            if record.kind != END and int(record.id[14:]) != expected:
-                # Redis has lost some of them.
-                raise Gone(after)
         return records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import Any
@@ -13,7 +14,7 @@ import anyio
 from streamkit.live.errors import LogUnavailable
 from streamkit.live.link import Entries, Link
 from streamkit.live.log import Sink
-from streamkit.live.redis_ids import before, hide, record_of, show
+from streamkit.live.redis_ids import before, hide, is_whole, record_of, show
 from streamkit.live.wire import Command, TryAgain, Unsent, Wire, make_connection
 
 __all__ = ["RedisClient"]
@@ -122,14 +123,14 @@ class RedisClient:
         self._link.add(key, hide(after).encode(), channel)
         self._wake()
 
-        def unsubscribe() -> None:
-            sinks = self._sinks.get(key, {})
-            if sinks.pop(sink, None) is not None and not sinks:
-                del self._sinks[key]
-                if self._link is not None:
-                    self._link.remove(key)
+        return partial(self._unsubscribe, key, sink)
 
-        return unsubscribe
+    def _unsubscribe(self, key: bytes, sink: Sink) -> None:
+        sinks = self._sinks.get(key, {})
+        if sinks.pop(sink, None) is not None and not sinks:
+            del self._sinks[key]
+            if self._link is not None:
+                self._link.remove(key)
 
     def _wake(self) -> None:
         assert self._wire is not None
@@ -141,18 +142,22 @@ class RedisClient:
         )
 
     def _on_entries(self, key: bytes, after: bytes, entries: Entries, missed: bool) -> None:
-        records = [record_of(entry) for entry in entries if entry[0] != b"0-1"]
+        records = [record_of(entry) for entry in entries]
+        is_run = key.startswith(self._run_key("").encode())
         sinks = self._sinks.get(key, {})
         for sink, last in tuple(sinks.items()):
-            if last < show(after):
-                # It came while this reply waited for the loop: all that it lacks is read again.
-                continue
             new = [record for record in records if record.id > last]
-            if missed and last < records[0].id:
+            if not new or last < show(after):
+                # Who came while this reply waited for the loop has all that it lacks read again.
+                continue
+            if is_run and not is_whole(entries[-len(new) :], last):
+                self._unsubscribe(key, sink)
+                sink.fail(LogUnavailable("Redis has lost items of the run"))
+                continue
+            if missed and new == records:
                 sink.miss(before(entries[0][0]))
-            if new:
-                sinks[sink] = new[-1].id
-                sink.feed(new)
+            sinks[sink] = new[-1].id
+            sink.feed(new)
 
     def _on_failure(self, why: str) -> None:
         error = LogUnavailable(why)

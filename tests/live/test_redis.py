@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -22,7 +21,7 @@ from streamkit.live import (
     UnknownStream,
 )
 from streamkit.testing import stream
-from tests.live.conftest import RedisServer
+from tests.live.conftest import Place, RedisServer
 from tests.live.support import Content, data, followed_run, rest_of, running, until
 
 redis = pytest.importorskip("redis")
@@ -30,31 +29,6 @@ pytestmark = pytest.mark.anyio
 
 ITEM = Payload("j", b"1")
 TIMES: Any = {"ttl": 60.0, "lease": 5.0, "linger": None}
-
-
-class Place:
-    """A prefix in Redis, its logs, and a client that does what other programs may."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self.prefix = f"test-{secrets.token_hex(4)}:"
-        self.client = redis.Redis(port=server.port)
-        self._url = server.url
-
-    def log(self, kind: type[RedisLog] = RedisLog) -> RedisLog:
-        return kind(self._url, prefix=self.prefix, timeout=5.0)
-
-    def run(self, name: str = "run") -> str:
-        return f"{self.prefix}run:{name}"
-
-    def channel(self, name: str = "c") -> str:
-        return f"{self.prefix}channel:{name}"
-
-
-@pytest.fixture
-def place(redis_server: RedisServer) -> Iterator[Place]:
-    place = Place(redis_server)
-    yield place
-    place.client.close()
 
 
 async def test_a_run_is_waited_for_elsewhere(place: Place) -> None:
