@@ -126,6 +126,8 @@ class Link:
                 now = self.contact_since = monotonic()
                 if not isinstance(exc, FAILURES):
                     logger.exception("reading from Redis failed")
+                elif failing_since is None:
+                    logger.warning("reading from Redis failed, and is tried again: %s", exc)
                 failing_since = failing_since or now
                 connection, self._connection = self._connection, None
                 if connection is not None:

@@ -359,6 +359,23 @@ async def test_wrong_arguments_of_a_redis_log_are_told(
         make()
 
 
+@pytest.mark.parametrize(
+    ("address", "why"), [("reader:wrong@127.0.0.1:{}", "invalid"), ("127.0.0.1:1", "refused")]
+)
+async def test_a_redis_that_lets_nobody_in_is_logged_once(
+    redis_server: RedisServer, address: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log: Any = RedisLog(f"redis://{address.format(redis_server.port)}", timeout=0.5)
+    tries = []
+    connect = log._connect
+    log._connect = lambda timeout: [tries.append(timeout), connect(timeout)][1]
+    async with running(log):
+        # The thread that reads is at it for longer than the timeout.
+        await until(lambda: len(tries) > 8)
+    (logged,) = [each for each in caplog.messages if "reading from Redis failed" in each]
+    assert why in logged
+
+
 async def test_a_log_that_is_not_open_says_so() -> None:
     log = RedisLog("redis://127.0.0.1:1")
     with pytest.raises(LogUnavailable, match="not open"):
