@@ -14,7 +14,7 @@ import anyio
 from streamkit.live.errors import LogUnavailable
 from streamkit.live.link import Entries, Link
 from streamkit.live.log import Sink
-from streamkit.live.redis_ids import before, hide, is_whole, record_of, show
+from streamkit.live.redis_ids import LONGEST, before, hide, is_whole, record_of, show
 from streamkit.live.wire import Command, TryAgain, Unsent, Wire, make_connection
 
 __all__ = ["RedisClient"]
@@ -37,7 +37,7 @@ class RedisClient:
             raise ValueError(f"timeout must be more than 0 seconds, got {timeout!r}")
         self._connect = make_connection(url_or_client)
         self._prefix = prefix
-        self._timeout = float(timeout)
+        self._timeout = min(float(timeout), LONGEST)
         self._wire: Wire | None = None
         self._link: Link | None = None
         # Who follows a stream in this process, and the last id each was given.

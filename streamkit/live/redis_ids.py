@@ -10,6 +10,7 @@ from streamkit.live.records import END, Record
 
 __all__ = [
     "LARGEST",
+    "LONGEST",
     "Entry",
     "before",
     "generation_of",
@@ -25,6 +26,8 @@ __all__ = [
 Entry = tuple[bytes, list[bytes]]
 
 LARGEST = 2**64 - 1
+# Seconds that Redis and sockets take: 30 years.
+LONGEST = 1e9
 _shown = re.compile(r"(\d{13})-(\d{10})")
 
 
@@ -85,4 +88,4 @@ def generation_of(fields: list[bytes]) -> tuple[int, str]:
 
 def milliseconds(seconds: float) -> int:
     """Whole milliseconds, at least one."""
-    return max(int(seconds * 1000), 1)
+    return max(int(min(seconds, LONGEST) * 1000), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -394,6 +395,8 @@ async def test_a_log_of_a_client_takes_its_settings(place: Place) -> None:
         run = await live.start([1, 2])
         assert await run.wait() == "done"
         assert [item async for item in run.follow()] == [1, 2]
+    async with Live(RedisLog(place.client, prefix=place.prefix, timeout=math.inf)) as live:
+        assert await live.state(run.id) == "done"
     # The client is left as it was.
     assert place.client.ping()
 
