@@ -202,8 +202,8 @@ class Link:
             self._replies.append(function)
             # The loop is busy: Redis keeps what comes.
             while len(self._replies) > BACKLOG and not self._closing:
-                # Meanwhile channels may be trimmed by their age, too.
-                self._suspicious |= self._channels
                 self._wake_loop()
-                self._lock.wait(1.0)
+                if not self._lock.wait(1.0):
+                    # By its age a record is trimmed after a second at the earliest.
+                    self._suspicious |= self._channels
         self._wake_loop()
