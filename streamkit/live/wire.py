@@ -68,7 +68,7 @@ class TryAgain(Exception):
 
 
 class Unsent(TryAgain):
-    """There was no connection: the commands did not run."""
+    """There was no connection, or Redis refused: nothing was appended."""
 
 
 def make_connection(source: Any) -> Connect:
@@ -256,5 +256,9 @@ def _refusal(replies: list[Any]) -> Exception | None:
         # That of a transaction is a list of replies.
         for each in reply if isinstance(reply, list) else (reply,):
             if isinstance(each, ResponseError) and not ANSWERS.search(text := str(each)):
-                return TryAgain(text) if PASSING.search(text) else LogUnavailable(text)
+                if not PASSING.search(text):
+                    return LogUnavailable(text)
+                # To append gives an id.
+                appended = any(isinstance(reply, bytes) for reply in replies)
+                return TryAgain(text) if appended else Unsent(text)
     return None

@@ -12,7 +12,7 @@ import pytest
 
 from streamkit.live import LogUnavailable, RedisLog
 from tests.live.conftest import RedisServer
-from tests.live.support import Content, followed_run, running
+from tests.live.support import Content, followed_run, running, until
 from tests.live.test_redis_connections import Proxy
 
 redis = pytest.importorskip("redis")
@@ -69,6 +69,24 @@ async def test_what_redis_refuses_for_a_while_is_appended_afterwards(
         assert [item async for item in follow] == [1]
         assert client.xlen(f"{log._prefix}channel:c") == 1
         await h.done(id="refused")
+
+
+async def test_a_full_redis_is_not_asked_whether_it_took_what_it_refused(
+    redis_server: RedisServer, client: Any
+) -> None:
+    async with running(log_of(redis_server)) as h:
+        channel = h.live.channel("c", history=10)
+
+        def count(command: str, what: str) -> int:
+            return int(client.info("commandstats").get(f"cmdstat_{command}", {}).get(what, 0))
+
+        async with anyio.create_task_group() as group:
+            with setting(client, "maxmemory", "1", "0"):
+                client.config_resetstat()
+                group.start_soon(channel.publish, 1)
+                await until(lambda: count("xadd", "rejected_calls") >= 3)
+        # It reads a thousand records each time, from a server that has enough to do.
+        assert count("xrevrange", "calls") == 0
 
 
 @pytest.mark.parametrize("stale", ["yes", "no"])
