@@ -196,6 +196,12 @@ async def test_a_reader_gets_all_that_came_while_the_loop_was_busy(
         await follow.aclose()
 
 
+async def anext_but(item: Any, follow: Any) -> Any:
+    while (found := await anext(follow)) == item:
+        pass
+    return found
+
+
 @pytest.mark.parametrize("left", [1025, 5], ids=["by number", "by age"])
 async def test_what_was_trimmed_while_the_loop_was_busy_is_told(
     proxy: Proxy, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, left: int
@@ -223,9 +229,9 @@ async def test_what_was_trimmed_while_the_loop_was_busy_is_told(
                     if log._link._suspicious:
                         break
                     time.sleep(0.01)  # noqa: ASYNC251
-        assert await anext(follow) == 0
+        # It may be told before it has taken the first one.
         with pytest.raises(SlowReader):
-            await anext(follow)
+            await anext_but(0, follow)
 
 
 class Sink:
