@@ -11,6 +11,8 @@ from time import monotonic
 from typing import Any
 
 from streamkit import loop
+from streamkit.live.log import WINDOW
+from streamkit.live.redis_ids import Entry
 from streamkit.live.wire import FAILURES, Command, Connect
 from streamkit.threads import run_in_stream_thread
 
@@ -18,11 +20,9 @@ __all__ = ["Entries", "Link"]
 
 logger: logging.Logger = logging.getLogger("streamkit")
 
-# Seconds that it blocks, and records it takes of one stream at once.
+# Seconds that it blocks, and records it takes of one stream at once: no more than a channel keeps.
 BLOCK = 5.0
-COUNT = 1024
-# Records of one reply after which a channel may have been trimmed before the next.
-SUSPICIOUS = 64
+COUNT = WINDOW
 # Replies that may wait for the loop before the thread does.
 BACKLOG = 64
 
@@ -31,7 +31,7 @@ def _numbers(raw: bytes) -> tuple[int, ...]:
     return tuple(map(int, raw.split(b"-")))
 
 
-Entries = list[tuple[bytes, list[bytes]]]
+Entries = list[Entry]
 
 
 class Link:
@@ -46,7 +46,7 @@ class Link:
         connect: Connect,
         wake_key: str,
         timeout: float,
-        on_entries: Callable[[bytes, Entries, bool], None],
+        on_entries: Callable[[bytes, bytes, Entries, bool], None],
         on_failure: Callable[[str], None],
     ) -> None:
         self._connect = connect
@@ -126,6 +126,8 @@ class Link:
                 now = self.contact_since = monotonic()
                 if not isinstance(exc, FAILURES):
                     logger.exception("reading from Redis failed")
+                elif failing_since is None:
+                    logger.warning("reading from Redis failed, and is tried again: %s", exc)
                 failing_since = failing_since or now
                 connection, self._connection = self._connection, None
                 if connection is not None:
@@ -163,7 +165,7 @@ class Link:
             if key == self._wake_key:
                 self._wake_id = entries[-1][0]
             else:
-                self._took(key, entries, streams[key], False)
+                self._took(key, entries, streams[key])
 
     def _read_checked(self, key: bytes, last: bytes) -> None:
         """Read at once, and see whether the last record that was read is still there."""
@@ -179,18 +181,21 @@ class Link:
             connection.read_response()
         found, read = connection.read_response()
         entries = read[0][1] if read else []
-        missed = not found and last != b"0-0" and bool(entries)
         if entries:
-            self._took(key, entries, last, missed)
+            self._took(key, entries, last, not found and last != b"0-0")
 
-    def _took(self, key: bytes, entries: Entries, after: bytes, missed: bool) -> None:
+    def _took(self, key: bytes, entries: Entries, after: bytes, missed: bool | None = None) -> None:
+        """Take what comes after an id; `missed` is None if that was not looked at."""
         with self._lock:
             if self._last.get(key) != after:
                 return
-            self._last[key] = entries[-1][0]
-            if len(entries) >= SUSPICIOUS and key in self._channels:
+            if len(entries) >= COUNT and key in self._channels:
+                # It has as many as a channel keeps: those before them may have been trimmed.
                 self._suspicious.add(key)
-        self._post(lambda: self._on_entries(key, entries, missed))
+                if missed is None:
+                    return
+            self._last[key] = entries[-1][0]
+        self._post(lambda: self._on_entries(key, after, entries, bool(missed)))
 
     def _post(self, function: Callable[[], None]) -> None:
         with self._lock:
@@ -198,5 +203,7 @@ class Link:
             # The loop is busy: Redis keeps what comes.
             while len(self._replies) > BACKLOG and not self._closing:
                 self._wake_loop()
-                self._lock.wait(1.0)
+                if not self._lock.wait(1.0):
+                    # By its age a record is trimmed after a second at the earliest.
+                    self._suspicious |= self._channels
         self._wake_loop()

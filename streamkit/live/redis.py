@@ -6,7 +6,8 @@ above the newest one of the stream:
 * `0-1` is the record of its beginning; who adds it is the producer.
 * Items are `<generation>-<n>`, with n from 1 on. Sending one again is harmless.
 * The end is always `<generation>-<the largest n>`. Done, failed, cancelled and lost compete for one
-  id: the first wins, and whatever a producer that was thought dead appends later is refused.
+  id: the first wins, and whatever a producer that was thought dead appends later is refused. One
+  that is done says how many items there are: a failover may lose the newest.
 
 Channels have many publishers, and Redis gives their ids. A lease is a key of its own, named by a
 token in the record of the beginning.
@@ -24,13 +25,14 @@ from streamkit.live.errors import Gone, LogUnavailable, RunEnded
 from streamkit.live.link import Entries
 from streamkit.live.log import FIRST, Info
 from streamkit.live.memory_stream import ZERO
-from streamkit.live.records import END, Payload, Record
+from streamkit.live.records import END, Payload, Record, end_payload
 from streamkit.live.redis_channels import RedisChannels
 from streamkit.live.redis_ids import (
     LARGEST,
     before,
     generation_of,
     hide,
+    is_whole,
     milliseconds,
     parse,
     record_of,
@@ -39,6 +41,12 @@ from streamkit.live.redis_ids import (
 from streamkit.live.wire import ResponseError
 
 __all__ = ["RedisLog"]
+
+# The part of a lease for which it has been missing when its producer is lost. It is longer than the
+# time between two renewals.
+ABSENCE = 3
+# Leases whose absence is remembered.
+MISSING = 1024
 
 
 class RedisLog(RedisChannels):
@@ -62,8 +70,10 @@ class RedisLog(RedisChannels):
         self, url_or_client: Any, *, prefix: str = "streamkit:", timeout: float = 30.0
     ) -> None:
         super().__init__(url_or_client, prefix=prefix, timeout=timeout)
-        # Generation and token of the runs that are produced here.
-        self._mine: dict[str, tuple[int, str]] = {}
+        # Generation and token of the runs that are produced here, and how many items they have.
+        self._mine: dict[str, tuple[int, str, int]] = {}
+        # When the leases that are missing were first found to be.
+        self._missing: dict[str, float] = {}
 
     # runs
 
@@ -77,7 +87,8 @@ class RedisLog(RedisChannels):
             [
                 ("MULTI",),
                 ("XADD", key, "0-1", *fields),
-                ("PEXPIRE", key, milliseconds(ttl), "NX"),
+                # As long as it runs it stays for longer than its lease, which is renewed with it.
+                ("PEXPIRE", key, milliseconds(max(ttl, 2 * lease)), "NX"),
                 ("SET", self._lease_key(token), 1, "PX", milliseconds(lease)),
                 ("EXEC",),
             ],
@@ -88,14 +99,26 @@ class RedisLog(RedisChannels):
             head = await self._head(run, timeout=FIRST)
             if head is None or head[1] != token:
                 return None
-        self._mine[run] = (generation, token)
+        self._mine[key] = (generation, token, 0)
         return show(f"{generation}-0".encode())
 
     async def append(self, run: str, number: int, payloads: Sequence[Payload]) -> list[str]:
-        if run not in self._mine:
+        key = self._run_key(run)
+        if key not in self._mine:
             raise RunEnded
-        key, (generation, _) = self._run_key(run), self._mine[run]
-        ids = [f"{generation}-{number + index}" for index in range(1, len(payloads) + 1)]
+        generation, token, _ = self._mine[key]
+        ids = [f"{generation}-{number + index + 1}" for index in range(len(payloads))]
+        try:
+            await self._append(key, ids, payloads)
+        except BaseException:
+            # Its producer gives it up: others shall find it lost.
+            self._mine.pop(key, None)
+            raise
+        if key in self._mine:
+            self._mine[key] = (generation, token, number + len(ids))
+        return [show(id_.encode()) for id_ in ids]
+
+    async def _append(self, key: str, ids: list[str], payloads: Sequence[Payload]) -> None:
         replies = await self._ask(
             [
                 ("XADD", key, "NOMKSTREAM", id_, kind, data)
@@ -106,7 +129,6 @@ class RedisLog(RedisChannels):
             raise RunEnded
         if any(isinstance(reply, ResponseError) for reply in replies):
             await self._check_appended(key, ids, payloads)
-        return [show(id_.encode()) for id_ in ids]
 
     async def _check_appended(self, key: str, ids: list[str], payloads: Sequence[Payload]) -> None:
         """Some were refused: appended before a connection broke, or the run has ended."""
@@ -120,13 +142,18 @@ class RedisLog(RedisChannels):
 
     async def end(self, run: str, payload: Payload, *, ttl: float) -> Record | None:
         key = self._run_key(run)
-        head = self._mine.get(run) or await self._head(run)
-        if head is None:
+        head = await self._head(run)
+        mine = self._mine.get(key)
+        if head is None or (mine is not None and mine[:2] != head):
+            # Redis has lost the run; there may be another one of its name.
+            self._mine.pop(key, None)
             return None
         generation, token = head
         id_ = f"{generation}-{LARGEST}"
-        (reply,) = await self._ask([("XADD", key, "NOMKSTREAM", id_, *payload)])
-        self._mine.pop(run, None)
+        # Only its producer knows how many items it has, when it is done.
+        number = ("n", mine[2]) if mine is not None and payload == end_payload("done") else ()
+        (reply,) = await self._ask([("XADD", key, "NOMKSTREAM", id_, *payload, *number)])
+        self._mine.pop(key, None)
         if isinstance(reply, ResponseError):
             (last,) = await self._ask([("XREVRANGE", key, "+", "-", "COUNT", 1)])
             return record_of(last[0]) if last and last[0][1][0] == END.encode() else None
@@ -136,27 +163,37 @@ class RedisLog(RedisChannels):
         return Record(show(id_.encode()), *payload)
 
     async def renew(self, run: str, *, ttl: float, lease: float) -> None:
-        if run in self._mine:
-            token = self._mine[run][1]
+        key = self._run_key(run)
+        if key in self._mine:
+            token = self._mine[key][1]
             await self._ask(
                 [
                     ("SET", self._lease_key(token), 1, "PX", milliseconds(lease)),
-                    ("PEXPIRE", self._run_key(run), milliseconds(ttl)),
+                    ("PEXPIRE", key, milliseconds(max(ttl, 2 * lease))),
                 ],
                 timeout=lease,
             )
 
     async def is_alive(self, run: str, *, lease: float) -> bool:
-        head = self._mine.get(run) or await self._head(run, timeout=lease)
-        if head is not None:
-            (there,) = await self._ask([("EXISTS", self._lease_key(head[1]))], timeout=lease)
-            if there:
-                return True
+        head = await self._head(run, timeout=lease)
+        token = head[1] if head else run
+        (there,) = await self._ask([("EXISTS", self._lease_key(token))], timeout=lease)
+        if there:
+            self._missing.pop(token, None)
+            return True
+        # One look is not enough: Redis may have been slow, or have made room.
+        now = monotonic()
+        since = self._missing.setdefault(token, now)
+        if len(self._missing) > MISSING:
+            del self._missing[next(iter(self._missing))]
         # The producer had no way to renew it while Redis was away.
         assert self._wire is not None
         assert self._link is not None
-        since = max(self._wire.contact_since, self._link.contact_since)
-        return monotonic() - since < lease
+        contact_since = max(self._wire.contact_since, self._link.contact_since)
+        if now - since < lease / ABSENCE or now - contact_since < lease:
+            return True
+        self._missing.pop(token, None)
+        return False
 
     async def attend(self, run: str, *, lease: float) -> None:
         await self._ask(
@@ -165,6 +202,11 @@ class RedisLog(RedisChannels):
 
     async def is_attended(self, run: str) -> bool:
         return bool((await self._ask([("EXISTS", f"{self._prefix}readers:{run}")], FIRST))[0])
+
+    def _on_entries(self, key: bytes, after: bytes, entries: Entries, missed: bool) -> None:
+        if entries[-1][1][0] == END.encode():
+            self._mine.pop(key.decode(), None)
+        super()._on_entries(key, after, entries, missed)
 
     async def _head(self, run: str, timeout: float | None = None) -> tuple[int, str] | None:
         (found,) = await self._ask([("XRANGE", self._run_key(run), "0-1", "0-1")], timeout)
@@ -199,6 +241,8 @@ class RedisLog(RedisChannels):
         linger = begin[0][1][5]
         origin = show(f"{generation}-0".encode())
         last = show(items[0][0]) if items[0][0] != b"0-1" else origin
+        if end is not None and not is_whole(newest[:1], last):
+            end = Record(end.id, *end_payload("failed", "items lost"))
         return Info(origin, last, end, float(linger) if linger else None)
 
     async def read(
@@ -217,16 +261,11 @@ class RedisLog(RedisChannels):
             if not there and not await self._begins_after(key, after, begin):
                 raise Gone(after)
             return records
-        if not begin:
-            raise Gone(after)
-        generation, _ = generation_of(begin[0][1])
+        generation = generation_of(begin[0][1])[0] if begin else None
         began, number = parse(after)
-        if began != generation or not (there or number == 0):
+        if began != generation or not (there or number == 0) or not is_whole(found, after):
+            # Redis has lost some of them.
             raise Gone(after)
-        for expected, record in enumerate(records, number + 1):
-            if record.kind != END and int(record.id[14:]) != expected:
-                # Redis has lost some of them.
-                raise Gone(after)
         return records
 
 

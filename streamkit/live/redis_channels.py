@@ -9,7 +9,6 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
-from streamkit.live.errors import LogUnavailable
 from streamkit.live.link import Entries
 from streamkit.live.memory_stream import ZERO
 from streamkit.live.records import Payload
@@ -72,8 +71,6 @@ class RedisChannels(RedisClient):
 
         replies = await self._ask(commands, before_again=find)
         for token, reply in zip(tuple(left), replies, strict=False):
-            if isinstance(reply, Exception):
-                raise LogUnavailable(str(reply))
             ids[token] = show(reply)
         return [ids[token] for token in tokens]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import Any
@@ -13,8 +14,8 @@ import anyio
 from streamkit.live.errors import LogUnavailable
 from streamkit.live.link import Entries, Link
 from streamkit.live.log import Sink
-from streamkit.live.redis_ids import before, hide, record_of
-from streamkit.live.wire import Command, ConnectionLost, Unsent, Wire, make_connection
+from streamkit.live.redis_ids import LONGEST, before, hide, is_whole, record_of, show
+from streamkit.live.wire import Command, TryAgain, Unsent, Wire, make_connection
 
 __all__ = ["RedisClient"]
 
@@ -36,7 +37,7 @@ class RedisClient:
             raise ValueError(f"timeout must be more than 0 seconds, got {timeout!r}")
         self._connect = make_connection(url_or_client)
         self._prefix = prefix
-        self._timeout = float(timeout)
+        self._timeout = min(float(timeout), LONGEST)
         self._wire: Wire | None = None
         self._link: Link | None = None
         # Who follows a stream in this process, and the last id each was given.
@@ -83,9 +84,10 @@ class RedisClient:
         timeout: float | None = None,
         before_again: Callable[[], Any] | None = None,
     ) -> list[Any]:
-        """The replies to commands, which are sent again until the timeout if a connection breaks.
+        """The replies to commands, which are sent again until the timeout where that may help.
 
-        They must bear that, unless `before_again` sees to it.
+        They must bear that, unless `before_again` sees to it. Of the error replies only those are
+        given that answer a question.
         """
         if self._wire is None:
             raise LogUnavailable("it is not open")
@@ -99,7 +101,7 @@ class RedisClient:
                 uncertain = False
                 asked = commands() if callable(commands) else commands
                 return await self._wire.call(asked, max(until - monotonic(), 0.001))
-            except ConnectionLost as exc:
+            except TryAgain as exc:
                 uncertain = uncertain or not isinstance(exc, Unsent)
                 pause = PAUSES[min(attempt, len(PAUSES) - 1)]
                 if monotonic() + pause >= until:
@@ -121,14 +123,14 @@ class RedisClient:
         self._link.add(key, hide(after).encode(), channel)
         self._wake()
 
-        def unsubscribe() -> None:
-            sinks = self._sinks.get(key, {})
-            if sinks.pop(sink, None) is not None and not sinks:
-                del self._sinks[key]
-                if self._link is not None:
-                    self._link.remove(key)
+        return partial(self._unsubscribe, key, sink)
 
-        return unsubscribe
+    def _unsubscribe(self, key: bytes, sink: Sink) -> None:
+        sinks = self._sinks.get(key, {})
+        if sinks.pop(sink, None) is not None and not sinks:
+            del self._sinks[key]
+            if self._link is not None:
+                self._link.remove(key)
 
     def _wake(self) -> None:
         assert self._wire is not None
@@ -139,18 +141,23 @@ class RedisClient:
             ]
         )
 
-    def _on_entries(self, key: bytes, entries: Entries, missed: bool) -> None:
-        sinks = self._sinks.get(key)
-        if not sinks:
-            return
-        records = [record_of(entry) for entry in entries if entry[0] != b"0-1"]
+    def _on_entries(self, key: bytes, after: bytes, entries: Entries, missed: bool) -> None:
+        records = [record_of(entry) for entry in entries]
+        is_run = key.startswith(self._run_key("").encode())
+        sinks = self._sinks.get(key, {})
         for sink, last in tuple(sinks.items()):
             new = [record for record in records if record.id > last]
-            if missed:
+            if not new or last < show(after):
+                # Who came while this reply waited for the loop has all that it lacks read again.
+                continue
+            if is_run and not is_whole(entries[-len(new) :], last):
+                self._unsubscribe(key, sink)
+                sink.fail(LogUnavailable("Redis has lost items of the run"))
+                continue
+            if missed and new == records:
                 sink.miss(before(entries[0][0]))
-            if new:
-                sinks[sink] = new[-1].id
-                sink.feed(new)
+            sinks[sink] = new[-1].id
+            sink.feed(new)
 
     def _on_failure(self, why: str) -> None:
         error = LogUnavailable(why)

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from streamkit.live.errors import Gone
-from streamkit.live.records import Record
+from streamkit.live.records import END, Record
 
 __all__ = [
     "LARGEST",
+    "LONGEST",
+    "Entry",
     "before",
     "generation_of",
     "hide",
+    "is_whole",
     "milliseconds",
     "parse",
     "record_of",
     "show",
 ]
 
+# Redis' id of a record, and its fields.
+Entry = tuple[bytes, list[bytes]]
+
 LARGEST = 2**64 - 1
+# Seconds that Redis and sockets take: 30 years.
+LONGEST = 1e9
 _shown = re.compile(r"(\d{13})-(\d{10})")
 
 
@@ -51,7 +60,22 @@ def before(raw: bytes) -> str:
     return show(f"{time - 1}-{LARGEST}".encode())
 
 
-def record_of(entry: tuple[bytes, list[bytes]]) -> Record:
+def is_whole(entries: Sequence[Entry], after: str) -> bool:
+    """Whether entries of a run come right after an id of it: Redis may have lost some of them."""
+    generation, number = parse(after)
+    for raw, fields in entries:
+        began, count = map(int, raw.split(b"-"))
+        if fields[0] == END.encode():
+            # How many items there were, if its producer has ended it.
+            count = int(fields[3]) if len(fields) > 3 else number
+        else:
+            number += 1
+        if (began, count) != (generation, number):
+            return False
+    return True
+
+
+def record_of(entry: Entry) -> Record:
     """The record of an entry."""
     raw, fields = entry
     return Record(show(raw), fields[0].decode(), fields[1])
@@ -64,4 +88,4 @@ def generation_of(fields: list[bytes]) -> tuple[int, str]:
 
 def milliseconds(seconds: float) -> int:
     """Whole milliseconds, at least one."""
-    return max(int(seconds * 1000), 1)
+    return max(int(min(seconds, LONGEST) * 1000), 1)

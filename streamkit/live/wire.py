@@ -1,14 +1,15 @@
 """The connection to Redis that pipelines: one for a process, for all but blocking reads.
 
 It has a thread, so that one way serves asyncio, uvloop and trio. redis-py's own retries are off:
-they would append twice. What a connection had under way when it broke fails with `ConnectionLost`,
-and the caller decides whether it may be sent again.
+they would append twice. What a connection had under way when it broke fails with `TryAgain`, and
+the caller decides whether it may be sent again.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 import anyio
 
 from streamkit import loop
+from streamkit.live.errors import LogUnavailable
 from streamkit.threads import run_in_stream_thread
 
 try:
@@ -35,8 +37,8 @@ __all__ = [
     "FAILURES",
     "Command",
     "Connect",
-    "ConnectionLost",
     "ResponseError",
+    "TryAgain",
     "Unsent",
     "Wire",
     "make_connection",
@@ -49,16 +51,24 @@ Connect = Callable[[float], Any]
 
 # Commands that go in one round trip.
 BATCH = 512
-# Seconds after which a reply is so late that leases may have run out meanwhile.
-STALLED = 0.25
+# Seconds without a reply after which another connection is tried, and then this one given up.
+PATIENCE = 0.5
 
 
-class ConnectionLost(Exception):
-    """The connection broke before the reply: whether the commands ran is not known."""
+# Error replies that answer a question: the id is not above the newest one, there is no such stream.
+ANSWERS = re.compile("equal or smaller|no such key")
+# Those of a replica, such as a primary becomes by a failover: its address may lead to another one.
+REPLICA = re.compile("read only replica|MASTER is down")
+# Those that pass: no memory, no disk, no replicas, a script that runs for too long.
+PASSING = re.compile("maxmemory|MISCONF|NOREPLICAS|BUSY|Transaction discarded")
 
 
-class Unsent(ConnectionLost):
-    """There was no connection: the commands did not run."""
+class TryAgain(Exception):
+    """The connection broke before the reply, or Redis refuses for now: what ran is not known."""
+
+
+class Unsent(TryAgain):
+    """There was no connection, or Redis refused: nothing was appended."""
 
 
 def make_connection(source: Any) -> Connect:
@@ -120,9 +130,9 @@ class Wire:
         self._thread.start()
 
     async def call(self, commands: Sequence[Command], timeout: float) -> list[Any]:
-        """The replies; an error reply is a `redis.ResponseError` among them.
+        """The replies; an error reply that answers a question is a `ResponseError` among them.
 
-        Raises `ConnectionLost`, and `TimeoutError`.
+        Raises `TryAgain`, `TimeoutError`, and `LogUnavailable` for any other error reply.
         """
         call = _Call(commands)
         self._calls.put(call)
@@ -178,7 +188,6 @@ class Wire:
 
     def _send(self, batch: list[_Call]) -> None:
         sent = False
-        began = monotonic()
         try:
             if self._connection is None:
                 self._connection = self._connect(self._timeout)
@@ -189,17 +198,41 @@ class Wire:
             connection.send_packed_command([b"".join(packed)], check_health=False)
             for call in batch:
                 for _ in call.commands:
+                    self._wait_for_reply(connection)
                     call.replies.append(_reply(connection))
+                call.error = _refusal(call.replies)
         except Exception as exc:
             self._disconnect()
             self.contact_since = monotonic()
             error = exc
             if isinstance(exc, FAILURES):
-                error = ConnectionLost(str(exc)) if sent else Unsent(str(exc))
+                error = TryAgain(str(exc)) if sent else Unsent(str(exc))
             for call in batch:
                 call.error = error
-        if monotonic() - began > STALLED:
-            self.contact_since = monotonic()
+
+    def _wait_for_reply(self, connection: Any) -> None:
+        """Wait for its first bytes; raises where they don't come from a Redis that could send them.
+
+        A network may forget a connection, or an address come to lead elsewhere, without a word. A
+        Redis that is merely slow answers no other connection either, and is waited for.
+        """
+        until = monotonic() + self._timeout
+        while not connection.can_read(PATIENCE):
+            if monotonic() > until or (self._is_answered() and not connection.can_read(PATIENCE)):
+                raise redis.TimeoutError("Redis gave no answer")
+
+    def _is_answered(self) -> bool:
+        """Whether Redis answers a new connection."""
+        try:
+            other = self._connect(PATIENCE)
+            try:
+                other.send_command("PING", check_health=False)
+                other.read_response()
+            finally:
+                other.disconnect()
+        except FAILURES:
+            return False
+        return True
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -212,4 +245,20 @@ def _reply(connection: Any) -> Any:
     try:
         return connection.read_response()
     except ResponseError as exc:
+        if REPLICA.search(str(exc)):
+            raise
         return exc
+
+
+def _refusal(replies: list[Any]) -> Exception | None:
+    """What the caller is told of the first error reply that answers nothing."""
+    for reply in replies:
+        # That of a transaction is a list of replies.
+        for each in reply if isinstance(reply, list) else (reply,):
+            if isinstance(each, ResponseError) and not ANSWERS.search(text := str(each)):
+                if not PASSING.search(text):
+                    return LogUnavailable(text)
+                # To append gives an id.
+                appended = any(isinstance(reply, bytes) for reply in replies)
+                return TryAgain(text) if appended else Unsent(text)
+    return None

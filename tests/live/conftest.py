@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -80,6 +81,35 @@ def redis_server(
     request: pytest.FixtureRequest, redis_servers: Callable[[str], RedisServer]
 ) -> RedisServer:
     return redis_servers(request.param)
+
+
+class Place:
+    """A prefix in Redis, its logs, and a client that does what other programs may."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.prefix = f"test-{secrets.token_hex(4)}:"
+        import redis
+
+        self.client = redis.Redis(port=server.port)
+        self._url = server.url
+
+    def log(self, kind: Callable[..., Log] | None = None) -> Any:
+        from streamkit.live import RedisLog
+
+        return (kind or RedisLog)(self._url, prefix=self.prefix, timeout=5.0)
+
+    def run(self, name: str = "run") -> str:
+        return f"{self.prefix}run:{name}"
+
+    def channel(self, name: str = "c") -> str:
+        return f"{self.prefix}channel:{name}"
+
+
+@pytest.fixture
+def place(redis_server: RedisServer) -> Iterator[Place]:
+    place = Place(redis_server)
+    yield place
+    place.client.close()
 
 
 @pytest.fixture(params=["memory", *SERVERS])

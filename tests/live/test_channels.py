@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from typing import Any
 
 import anyio
@@ -226,3 +227,14 @@ async def test_many_readers_of_a_long_channel_get_the_same_events(log: Log) -> N
             await channel.close()
         assert bodies[0] == bodies[1] == bodies[2]
         assert data(bodies[0]) == list(range(count))
+
+
+async def test_what_never_expires_is_kept(log: Log) -> None:
+    async with running(log, ttl=math.inf, lease=math.inf) as h:
+        await h.done(1)
+        assert [item async for item in h.live.follow("run")] == [1]
+        channel = h.live.channel("c", history=10, max_age=math.inf)
+        await channel.publish(1)
+        follow = channel.follow()
+        assert await anext(follow) == 1
+        await follow.aclose()

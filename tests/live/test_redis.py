@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -22,7 +23,7 @@ from streamkit.live import (
     UnknownStream,
 )
 from streamkit.testing import stream
-from tests.live.conftest import RedisServer
+from tests.live.conftest import Place, RedisServer
 from tests.live.support import Content, data, followed_run, rest_of, running, until
 
 redis = pytest.importorskip("redis")
@@ -30,31 +31,6 @@ pytestmark = pytest.mark.anyio
 
 ITEM = Payload("j", b"1")
 TIMES: Any = {"ttl": 60.0, "lease": 5.0, "linger": None}
-
-
-class Place:
-    """A prefix in Redis, its logs, and a client that does what other programs may."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self.prefix = f"test-{secrets.token_hex(4)}:"
-        self.client = redis.Redis(port=server.port)
-        self._url = server.url
-
-    def log(self, kind: type[RedisLog] = RedisLog) -> RedisLog:
-        return kind(self._url, prefix=self.prefix, timeout=5.0)
-
-    def run(self, name: str = "run") -> str:
-        return f"{self.prefix}run:{name}"
-
-    def channel(self, name: str = "c") -> str:
-        return f"{self.prefix}channel:{name}"
-
-
-@pytest.fixture
-def place(redis_server: RedisServer) -> Iterator[Place]:
-    place = Place(redis_server)
-    yield place
-    place.client.close()
 
 
 async def test_a_run_is_waited_for_elsewhere(place: Place) -> None:
@@ -98,6 +74,20 @@ async def test_a_lost_producer_ends_its_run_and_closes_its_content(place: Place)
         await until(lambda: content.closed == 1)
 
 
+async def test_a_run_does_not_expire_while_its_producer_lives(place: Place) -> None:
+    log = place.log()
+    await log.open()
+    try:
+        await log.begin("run", ttl=1.0, lease=600.0, linger=None)
+        assert place.client.ttl(place.run()) > 600
+        await log.renew("run", ttl=1.0, lease=900.0)
+        assert place.client.ttl(place.run()) > 900
+        await log.end("run", Payload("x", b"done "), ttl=1.0)
+        assert place.client.ttl(place.run()) <= 1
+    finally:
+        await log.aclose()
+
+
 async def test_the_state_of_a_run_whose_producer_is_lost_is_failed(place: Place) -> None:
     log = place.log()
     await log.open()
@@ -109,6 +99,57 @@ async def test_the_state_of_a_run_whose_producer_is_lost_is_failed(place: Place)
             return await h.live.state("run") == "failed"
 
         await until(is_failed)
+
+
+async def test_a_lease_that_was_evicted_is_looked_at_twice(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Redis was there for longer than any lease.
+    now = [monotonic() + 10_000]
+    monkeypatch.setattr("streamkit.live.redis.monotonic", lambda: now[0])
+    log = place.log()
+    await log.open()
+    try:
+        await log.begin("run", **TIMES)
+        for _ in range(2):
+            place.client.delete(*place.client.keys(f"{place.prefix}lease:*"))
+            assert await log.is_alive("run", lease=600.0)
+            await log.renew("run", ttl=60.0, lease=600.0)
+            now[0] += 300
+            assert await log.is_alive("run", lease=600.0)
+        place.client.delete(*place.client.keys(f"{place.prefix}lease:*"))
+        assert await log.is_alive("run", lease=600.0)
+        now[0] += 300
+        assert not await log.is_alive("run", lease=600.0)
+    finally:
+        await log.aclose()
+
+
+async def test_that_redis_is_slow_now_and_then_excuses_no_missing_lease(place: Place) -> None:
+    log = place.log()
+    await log.open()
+    try:
+        assert await log.info("run") is None
+        since = log._wire.contact_since
+        place.client.client_pause(400)
+        assert await log.info("run") is None
+        assert log._wire.contact_since == since
+    finally:
+        await log.aclose()
+
+
+async def test_what_is_remembered_of_missing_leases_is_bounded(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.live.redis.MISSING", 3)
+    log = place.log()
+    await log.open()
+    try:
+        for n in range(5):
+            assert await log.is_alive(f"run-{n}", lease=600.0)
+        assert list(log._missing) == ["run-2", "run-3", "run-4"]
+    finally:
+        await log.aclose()
 
 
 async def test_a_run_lingers_for_a_reader_elsewhere(place: Place) -> None:
@@ -204,6 +245,51 @@ async def test_appending_where_nothing_can_be_appended(place: Place) -> None:
         await log.aclose()
 
 
+async def test_a_run_that_ended_elsewhere_is_forgotten_by_its_producer(place: Place) -> None:
+    async with running(place.log()) as one, running(place.log()) as two:
+        run = await one.live.start(Content(), id="run")
+        assert await two.live.cancel("run") == "cancelled"
+        assert await run.wait() == "cancelled"
+        place.client.delete(place.run())
+        content = Content()
+        await two.live.start(content, id="run")
+        # By this log's memory of the first one it would be no end of the second.
+        assert await one.live.cancel("run") == "cancelled"
+        await until(lambda: content.closed)
+        assert one.live._core.log._mine == {}
+
+
+async def test_a_producer_whose_run_redis_lost_does_not_end_the_next_one(place: Place) -> None:
+    one, two = place.log(), place.log()
+    await one.open()
+    await two.open()
+    try:
+        await one.begin("run", **TIMES)
+        place.client.delete(place.run())
+        await two.begin("run", **TIMES)
+        assert await one.end("run", Payload("x", b"done "), ttl=60.0) is None
+        assert await two.append("run", 0, [ITEM])
+    finally:
+        await one.aclose()
+        await two.aclose()
+
+
+async def test_a_run_whose_producer_has_given_up_the_log_is_lost(place: Place) -> None:
+    log = place.log()
+    await log.open()
+    try:
+        await log.begin("run", **TIMES)
+        place.client.xadd(place.run(), {"j": "2"}, id=f"{2**44}-1")
+        with pytest.raises(LogUnavailable, match="another producer"):
+            await log.append("run", 0, [ITEM])
+        (lease,) = place.client.keys(f"{place.prefix}lease:*")
+        place.client.delete(lease)
+        await log.renew("run", ttl=60.0, lease=5.0)
+        assert not place.client.exists(lease)
+    finally:
+        await log.aclose()
+
+
 async def are_followed(h: Any) -> None:
     """Wait until this process reads all channels that are open: one that is opened now is read.
 
@@ -287,6 +373,23 @@ async def test_wrong_arguments_of_a_redis_log_are_told(
         make()
 
 
+@pytest.mark.parametrize(
+    ("address", "why"), [("reader:wrong@127.0.0.1:{}", "invalid"), ("127.0.0.1:1", "refused")]
+)
+async def test_a_redis_that_lets_nobody_in_is_logged_once(
+    redis_server: RedisServer, address: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log: Any = RedisLog(f"redis://{address.format(redis_server.port)}", timeout=0.5)
+    tries = []
+    connect = log._connect
+    log._connect = lambda timeout: [tries.append(timeout), connect(timeout)][1]
+    async with running(log):
+        # The thread that reads is at it for longer than the timeout.
+        await until(lambda: len(tries) > 8)
+    (logged,) = [each for each in caplog.messages if "reading from Redis failed" in each]
+    assert why in logged
+
+
 async def test_a_log_that_is_not_open_says_so() -> None:
     log = RedisLog("redis://127.0.0.1:1")
     with pytest.raises(LogUnavailable, match="not open"):
@@ -305,6 +408,8 @@ async def test_a_log_of_a_client_takes_its_settings(place: Place) -> None:
         run = await live.start([1, 2])
         assert await run.wait() == "done"
         assert [item async for item in run.follow()] == [1, 2]
+    async with Live(RedisLog(place.client, prefix=place.prefix, timeout=math.inf)) as live:
+        assert await live.state(run.id) == "done"
     # The client is left as it was.
     assert place.client.ping()
 

@@ -8,16 +8,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import anyio
 import pytest
 
-from streamkit.live import LogUnavailable, Payload, RedisLog, RunFailed
+from streamkit.live import LogUnavailable, Payload, Record, RedisLog, RunFailed, SlowReader
 from tests.live.conftest import RedisServer
-from tests.live.support import Content, running, until
+from tests.live.support import Content, followed_channel, running, until
 from tests.server import ROOT
 
 redis = pytest.importorskip("redis")
@@ -27,7 +27,10 @@ ITEM = Payload("j", b"1")
 
 
 class Proxy:
-    """Stands between an app and Redis; of one request it keeps the reply, and hangs up."""
+    """Stands between an app and Redis; of one request it keeps the reply, and hangs up.
+
+    Connections that it was told to forget stay open, and carry nothing any more.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -36,6 +39,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
         self._sockets = [self._listener]
+        self._forgotten: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -54,13 +58,17 @@ class Proxy:
                 if self.swallow is not None and self.swallow in data:
                     self.swallow = None
                     lost.set()
-                server.sendall(data)
+                if client not in self._forgotten:
+                    server.sendall(data)
 
     def _replies(self, client: socket.socket, server: socket.socket, lost: Any) -> None:
         with suppress(OSError):
             while (data := server.recv(1 << 20)) and not lost.is_set():
                 client.sendall(data)
             client.shutdown(socket.SHUT_RDWR)
+
+    def forget(self) -> None:
+        self._forgotten = self._sockets[1:]
 
     def close(self) -> None:
         for one in self._sockets:
@@ -76,8 +84,8 @@ def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
     proxy.close()
 
 
-def log_of(proxy: Proxy) -> RedisLog:
-    return RedisLog(proxy.url, prefix=f"test-{secrets.token_hex(4)}:", timeout=5.0)
+def log_of(server: Proxy | RedisServer) -> RedisLog:
+    return RedisLog(server.url, prefix=f"test-{secrets.token_hex(4)}:", timeout=5.0)
 
 
 async def test_a_run_whose_beginning_was_not_confirmed_begins_once(proxy: Proxy) -> None:
@@ -133,6 +141,34 @@ async def test_an_end_that_was_not_confirmed_stands(proxy: Proxy) -> None:
             await anext(run.follow())
 
 
+async def test_a_connection_that_the_network_has_forgotten_is_given_up(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.live.wire.PATIENCE", 0.1)
+    async with running(log_of(proxy)) as h:
+        channel = h.live.channel("c", history=10)
+        await channel.publish(1)
+        proxy.forget()
+        await channel.publish(2)
+        follow = channel.follow()
+        assert [await anext(follow) for _ in range(2)] == [1, 2]
+        await follow.aclose()
+
+
+async def test_a_redis_that_is_slow_keeps_its_connection(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.live.wire.PATIENCE", 0.1)
+    async with running(log_of(redis_server)) as h:
+        log: Any = h.live._core.log
+        await h.done(1)
+        connection = log._wire._connection
+        with redis.Redis(port=redis_server.port) as client:
+            client.client_pause(500)
+        await h.done(2, id="slow")
+        assert log._wire._connection is connection
+
+
 async def test_a_command_that_cannot_be_written_is_no_failure_of_redis(proxy: Proxy) -> None:
     async with running(log_of(proxy)) as h:
         with pytest.raises(UnicodeEncodeError):
@@ -158,6 +194,82 @@ async def test_a_reader_gets_all_that_came_while_the_loop_was_busy(
         client.close()
         assert [await anext(follow) for _ in range(200)] == list(range(200))
         await follow.aclose()
+
+
+async def anext_but(item: Any, follow: Any) -> Any:
+    while (found := await anext(follow)) == item:
+        pass
+    return found
+
+
+@pytest.mark.parametrize("left", [1025, 5], ids=["by number", "by age"])
+async def test_what_was_trimmed_while_the_loop_was_busy_is_told(
+    proxy: Proxy, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    monkeypatch.setattr("streamkit.live.link.BACKLOG", 0)
+    async with running(log_of(proxy)) as h:
+        log: Any = h.live._core.log
+        channel, follow = await followed_channel(h, history=1000)
+        await channel.publish("read")
+        assert await anext(follow) == "read"
+        key = f"{log._prefix}channel:c"
+        with redis.Redis(port=redis_server.port) as client:
+            client.xadd(key, {"j": "0", "t": "other-0"})
+            # Code that keeps the loop: from here on, the thread that reads waits for it.
+            while not log._link._replies:
+                time.sleep(0.002)  # noqa: ASYNC251
+            with client.pipeline() as pipeline:
+                for n in range(1, 3000):
+                    pipeline.xadd(key, {"j": str(n), "t": f"other-{n}"})
+                pipeline.xtrim(key, left, approximate=False)
+                pipeline.execute()
+            if left == 5:
+                # By its age nothing is trimmed within a second.
+                for _ in range(1000):
+                    if log._link._suspicious:
+                        break
+                    time.sleep(0.01)  # noqa: ASYNC251
+        # It may be told before it has taken the first one.
+        with pytest.raises(SlowReader):
+            await anext_but(0, follow)
+
+
+class Sink:
+    """Keeps what a log feeds it."""
+
+    def __init__(self) -> None:
+        self.data: list[bytes] = []
+        self.missed: list[str] = []
+
+    def feed(self, records: Sequence[Record]) -> None:
+        self.data += [record.data for record in records]
+
+    def miss(self, position: str) -> None:
+        self.missed.append(position)
+
+    def fail(self, error: Exception) -> None:
+        raise error
+
+
+async def test_a_reply_that_waits_for_the_loop_is_not_for_those_who_come_meanwhile(
+    proxy: Proxy, redis_server: RedisServer
+) -> None:
+    log = log_of(proxy)
+    await log.open()
+    payloads = [Payload("j", b"%d" % n) for n in range(3)]
+    ids = await log.publish("c", payloads, keep=2000, max_age=None, ttl=60.0)
+    first, second = Sink(), Sink()
+    leave = await log.subscribe("c", ids[1], first, channel=True)
+    await until(lambda: first.data == [b"2"])
+    with redis.Redis(port=redis_server.port) as client:
+        client.xadd(f"{log._prefix}channel:c", {"j": "3", "t": "other"})
+    while not log._link._replies:  # type: ignore[union-attr]
+        time.sleep(0.002)  # noqa: ASYNC251
+    leave()
+    await log.subscribe("c", ids[0], second, channel=True)
+    await until(lambda: b"3" in second.data)
+    assert (second.data, second.missed) == ([b"1", b"2", b"3"], [])
+    await log.aclose()
 
 
 async def test_an_app_ends_although_redis_hangs() -> None:
