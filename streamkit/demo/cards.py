@@ -199,7 +199,7 @@ CARDS = [
             Button("Seek to 7 s", "seek", "7"),
             Button("Seek to 2 s", "seek", "2"),
             LEAVE,
-            Button("Ask for a part", "part", "10000-15000"),
+            Button("Ask for a part", "part", "5000-10000"),
         ),
     ),
     Card(
