@@ -35,6 +35,7 @@ OF_TESTS = {
     ("tests/archives/test_sizes.py", "send"): "a `send` writes to a file",
     ("tests/archives/test_ranges.py", "known"): "a folder is listed here, and not on a thread",
     ("tests/test_content.py", "block"): "a `send` holds the loop",
+    ("tests/test_content.py", "hold_the_loop"): "the content does",
     ("tests/test_failing_threads.py", "trace"): "a tracer holds a thread where it fails",
     ("tests/test_own_cancellation.py", "at_a_bare_yield"): "the content holds the loop",
     ("docs/examples/tail_log.py", "tail"): "the end of a log is in the page cache",

@@ -328,6 +328,10 @@ async def test_a_generator_that_looks_like_fastapis_wrapper_is_streamed_as_it_is
     assert (await fetch(StreamingResponse(content))).body == b"one two"
 
 
+def hold_the_loop() -> None:
+    time.sleep(0.005)
+
+
 async def at_a_bare_yield() -> None:
     await asyncio.sleep(0)
 
@@ -349,7 +353,7 @@ async def test_a_client_that_leaves_at_a_send_closes_a_content_that_could_go_on(
             yield b"first"
             yield b"second"
             # Longer than items are gathered: what is there leaves first.
-            time.sleep(0.005)  # noqa: ASYNC251
+            hold_the_loop()
             await wait()
             steps.append("went on")
             await anyio.sleep_forever()
