@@ -60,8 +60,10 @@ class Gatherer:
 
     async def _close_content(self, error: BaseException | None) -> None:
         self.error, self._closing = error, True
-        closing = await close_async(self._iterator, self._content)
-        self.error = first_of(error, closing)
+        self._add_error(await close_async(self._iterator, self._content))
+
+    def _add_error(self, error: BaseException | None) -> None:
+        self.error = first_of(self.error, error)
 
     async def _take_items(self) -> None:
         """Take, encode and gather all items."""

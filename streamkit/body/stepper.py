@@ -16,7 +16,6 @@ from typing import Any
 
 from streamkit.body.base import Coding
 from streamkit.body.gather import PAUSED, CancelledAtYield, Gatherer, Mark
-from streamkit.closing import first_of
 
 __all__ = ["NEW", "Stepper"]
 
@@ -98,7 +97,8 @@ class Stepper(Gatherer):
         asked = self.stopped and isinstance(exc, asyncio.CancelledError)
         error = None if asked or isinstance(exc, StopIteration) else exc
         if self._closing:
-            self.error, self.finished = first_of(self.error, error), True
+            self._add_error(error)
+            self.finished = True
             return NEW
         self._driving = self._close_content(error)
         return self._advance(self._driving.send, None)
