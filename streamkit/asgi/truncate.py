@@ -162,8 +162,8 @@ class _Poison:
         self._error = error
         # Which were taken: who takes no second one then has failed.
         self._taken: list[Message] = []
-        # Whether something between got the error at the chunk, and gave it back.
-        self._was_returned = False
+        # Whether something between failed at the chunk, and gave its error back.
+        self._was_refused = False
         self._is_cut = False
 
     async def send_within(self, seconds: float) -> bool:
@@ -191,7 +191,7 @@ class _Poison:
     def _log_unless_told(self) -> None:
         """A relay took it all, or what something else made of it: its own error says no reason."""
         untold = self._taken and not self._unsendable.was_wanted
-        if (untold or self._was_returned) and not self.was_cancelled:
+        if (untold or self._was_refused) and not self.was_cancelled:
             logger.error("a response failed after its start", exc_info=self._error)
 
     @property
@@ -213,9 +213,9 @@ class _Poison:
             try:
                 await self._send(message)
                 self._taken.append(message)
-            except Exception as exc:
+            except Exception:
                 # The response's own error is raised next, whatever became of this.
-                self._was_returned = self._was_returned or exc is self._error
+                self._was_refused = self._was_refused or message is self._messages[0]
                 logger.debug("the body was cut", exc_info=True)
         return not self._waiting.cancelled_caught
 
