@@ -16,27 +16,9 @@ from typing import Any
 from streamkit.body.base import ALONE, FIRST_CHECK, Pusher
 from streamkit.body.gather import PAUSED, Mark
 from streamkit.body.stepper import NEW, Stepper
+from streamkit.loop.stepping import DONE, free_runners, make_runner
 
 __all__ = ["SteppedBody"]
-
-# A coroutine is at its end.
-DONE = Mark()
-
-
-@coroutine
-def _run_each() -> Generator[Any, Any, None]:
-    while True:
-        yield from (yield DONE)
-
-
-def _make_runner() -> Any:
-    """Runs each coroutine that is sent to it, and yields `DONE` at its end.
-
-    To step one by its own `send` costs as much again, for the exception at its end.
-    """
-    runner: Any = _run_each()
-    next(runner)
-    return runner
 
 
 class SteppedBody(Stepper):
@@ -45,8 +27,6 @@ class SteppedBody(Stepper):
     def __init__(self, content: AsyncIterable[Any]) -> None:
         super().__init__(content)
         self._sender: Pusher | None = None
-        # Ready to run the next `send`.
-        self._runner: Any = None
 
     def use_sender(self, sender: Pusher) -> None:
         """Send items that come alone by it."""
@@ -102,12 +82,11 @@ class SteppedBody(Stepper):
         A scope around a `yield` of the content cancels this task, which waits for the client just
         then. It waits for a future of ours, so that the one of the `send` is not cancelled.
         """
-        runner = self._runner or _make_runner()
-        self._runner = None
+        runner = free_runners.pop() if free_runners else make_runner()
         trap = runner.send(sending)
         if trap is not DONE:
             return self._finish_sending(runner, trap)
-        self._runner = runner
+        free_runners.append(runner)
         return None
 
     @coroutine
@@ -132,7 +111,6 @@ class SteppedBody(Stepper):
                 else:
                     self._cancel_content(exc)
             trap = step(argument)
-        self._runner = runner
 
     def _wait_for(self, trap: Any) -> Generator[Any, Any, None]:
         trap._asyncio_future_blocking = False

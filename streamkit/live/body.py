@@ -142,13 +142,7 @@ class ReaderBody:
 
     def shield(self, sending: Coroutine[Any, Any, Any]) -> Awaitable[Any] | None:
         # No scope of the content is around a `send`.
-        if self._sender is None:
-            return sending
-        try:
-            trap = sending.send(None)
-        except StopIteration:
-            return None
-        return loop.rest_of(sending, trap)
+        return sending if self._sender is None else loop.begin(sending)
 
     def stop(self) -> bool:
         return True

@@ -11,18 +11,20 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import anyio
 import anyio.from_thread
 
 from streamkit.loop import onasyncio
-from streamkit.loop.onasyncio import call_soon, rest_of
+from streamkit.loop.onasyncio import call_soon
+from streamkit.loop.stepping import begin
 
 __all__ = [
     "Signal",
     "Task",
     "Timer",
+    "begin",
     "call_at",
     "call_soon",
     "checkpoint",
@@ -31,13 +33,11 @@ __all__ = [
     "liveness",
     "make_signal",
     "on_loop",
-    "rest_of",
     "run_somewhere",
     "spawn",
     "threadsafe",
 ]
 
-T = TypeVar("T")
 Function = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -72,7 +72,7 @@ class Task(Protocol):
         """Whether `begin` works here."""
         ...
 
-    def begin(self, begun: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
+    def begin(self, begun: Coroutine[Any, Any, Any]) -> Awaitable[None] | None:
         """Take the first step of a coroutine in place of this task, which waits meanwhile.
 
         Call it from the loop, in no other task. The code sees this task and its context. Gives

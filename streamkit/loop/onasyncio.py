@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
-from types import coroutine
-from typing import Any, TypeVar
+from typing import Any
 
-__all__ = ["Signal", "Task", "call_soon", "rest_of"]
+from streamkit.loop.stepping import DONE, free_runners, make_runner, rest_of
 
-T = TypeVar("T")
+__all__ = ["Signal", "Task", "call_soon"]
+
 Function = Callable[[], Coroutine[Any, Any, None]]
 
 # Seconds by which a loop's clock counts: uvloop rounds to them, and wakes up that much early.
@@ -114,17 +114,18 @@ class Task:
     def can_begin(self) -> bool:
         return self._context is not None
 
-    def begin(self, begun: Coroutine[Any, Any, T]) -> Awaitable[T] | None:
+    def begin(self, begun: Coroutine[Any, Any, Any]) -> Awaitable[None] | None:
         assert self._context is not None
+        runner = free_runners.pop() if free_runners else make_runner()
         _enter(self._loop, self._task)
         try:
-            trap = self._context.run(begun.send, None)
-        except StopIteration:
-            return None
+            trap = self._context.run(runner.send, begun)
         finally:
             _leave(self._loop, self._task)
-        rest: Awaitable[T] = rest_of(begun, trap)
-        return rest
+        if trap is DONE:
+            free_runners.append(runner)
+            return None
+        return rest_of(runner, trap)
 
     def _start(self) -> None:
         self._loop = running = asyncio.get_running_loop()
@@ -181,27 +182,6 @@ def _keep_loop_for(task: asyncio.Task[None]) -> None:
                 waiting.aclose().send(None)
 
     task.add_done_callback(end)
-
-
-@coroutine
-def rest_of(stepped: Coroutine[Any, Any, T], trap: Any) -> Generator[Any, Any, T]:
-    """The rest of a coroutine of which a step gave `trap`; await it in the task it belongs to."""
-    while True:
-        try:
-            argument = yield trap
-        except GeneratorExit:
-            stepped.close()
-            raise
-        except BaseException as exc:
-            step: Callable[[Any], Any] = stepped.throw
-            argument = exc
-        else:
-            step = stepped.send
-        try:
-            trap = step(argument)
-        except StopIteration as end:
-            value: T = end.value
-            return value
 
 
 def call_soon(function: Callable[[], object]) -> None:
