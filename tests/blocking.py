@@ -1,16 +1,20 @@
 """Blocking calls on asyncio's loop: any that the library makes raises, but for those listed here.
 
 A call counts whose stack holds a frame of the library, so that content which blocks the loop it is
-stepped on is caught as well. The fixture `blocking_calls_raise` turns this on for every test file.
+stepped on is caught as well. The fixture `blocking_calls_raise` turns this on for every test file,
+and `no_blocking_call_is_hidden` fails the test whose content raised so, whatever became of that.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import pytest
 
 import streamkit
 import streamkit.testing
@@ -25,6 +29,7 @@ ALLOWED = {
     ("streamkit/asgi/connection.py", "_sockets"): "/proc is in memory; a body that failed is cut",
     ("streamkit/asgi/connection.py", "_list_descriptors"): "the same, for a shutdown",
     ("streamkit/asgi/listeners.py", "__init__"): "the same: whether the server still listens",
+    ("logging/__init__.py", "handle"): "a log is written where it arises, as everywhere on a loop",
     ("streamkit/testing/server.py", "_send_file"): "the server of the tests reads what it is named",
 }
 # What tests do themselves, below a frame of the library.
@@ -38,6 +43,7 @@ OF_TESTS = {
     ("tests/test_content.py", "hold_the_loop"): "the content does",
     ("tests/test_failing_threads.py", "trace"): "a tracer holds a thread where it fails",
     ("tests/test_own_cancellation.py", "at_a_bare_yield"): "the content holds the loop",
+    ("/inspect.py", "getsourcefile"): "FastAPI looks for what its errors name",
     ("docs/examples/tail_log.py", "tail"): "the end of a log is in the page cache",
     ("docs/how-to/tail-a-log.md", "tail"): "the same",
     ("coverage/inorout.py", "should_trace"): "coverage looks at each file that it meets",
@@ -47,14 +53,28 @@ MORE = [(os, "open"), (os, "lstat"), (os, "pread"), (os, "preadv"), (io, "open")
 
 
 @contextmanager
-def raise_for_blocking_calls() -> Iterator[None]:
-    """Let blocking calls on a running loop raise `blockbuster.BlockingError`."""
-    from blockbuster import BlockBusterFunction, blockbuster_ctx
+def raise_for_blocking_calls() -> Iterator[list[str]]:
+    """Let blocking calls on a running loop raise `blockbuster.BlockingError`; gives their stacks.
+
+    The list grows meanwhile.
+    """
+    from blockbuster import BlockBusterFunction, BlockingError, blockbuster_ctx
+
+    raised: list[str] = []
+
+    class Noted(BlockingError):
+        def __init__(self, function: str) -> None:
+            super().__init__(function)
+            raised.append(f"{self}\n{''.join(traceback.format_stack(limit=12)[:-2])}")
 
     excluded = [streamkit.testing]
-    with blockbuster_ctx(streamkit, excluded_modules=excluded) as blockbuster:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        blockbuster_ctx(streamkit, excluded_modules=excluded) as guard,
+    ):
+        patch.setattr("blockbuster.blockbuster.BlockingError", Noted)
         for module, name in MORE:
-            blockbuster.functions[f"{module.__name__}.{name}"] = BlockBusterFunction(
+            guard.functions[f"{module.__name__}.{name}"] = BlockBusterFunction(
                 module,
                 name,
                 scanned_modules=streamkit,
@@ -62,9 +82,9 @@ def raise_for_blocking_calls() -> Iterator[None]:
                 can_block_predicate=_takes_only_what_is_cached,
             ).activate()
         for file, function in ALLOWED | OF_TESTS:
-            for blocking in blockbuster.functions.values():
+            for blocking in guard.functions.values():
                 blocking.can_block_in(file, function)
-        yield
+        yield raised
 
 
 def _takes_only_what_is_cached(*arguments: Any, **_: Any) -> bool:

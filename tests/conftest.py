@@ -60,11 +60,19 @@ def sample_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def blocking_calls_raise() -> Iterator[None]:
-    """Catches what blocks asyncio's loop, in the tests of each file."""
+def blocking_calls_raise() -> Iterator[list[str]]:
+    """Catches what blocks asyncio's loop, in the tests of each file; gives the stacks of that."""
     # Without the package the tests run unwatched: it changes C types, which not all Pythons permit.
-    with raise_for_blocking_calls() if find_spec("blockbuster") else nullcontext():
-        yield
+    with raise_for_blocking_calls() if find_spec("blockbuster") else nullcontext([]) as raised:
+        yield raised
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_call_is_hidden(blocking_calls_raise: list[str]) -> Iterator[None]:
+    """Fails the test that met one, also where its content or the response took the error."""
+    blocking_calls_raise.clear()
+    yield
+    assert not blocking_calls_raise, "\n".join(blocking_calls_raise)
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import anyio
-from starlette.types import Message
 
 from streamkit import StreamingResponse, stream_limiter
-from tests.attack.contents import Client, Diary
+from tests.attack.contents import Diary
 from tests.attack.nesting import build, nestings
-from tests.attack.running import PATIENCE, Attack, Leftovers
+from tests.attack.running import PATIENCE, Attack, Leftovers, Taking
 
 TOKENS = 4
 # Streams at once; fewer where there is little time.
@@ -39,15 +38,10 @@ async def crowd(attack: Attack, kind: str, size: int) -> None:
     attack.step("crowds", f"{size} streams of {kind}, {TOKENS} threads")
     diaries = [Diary() for _ in range(size)]
 
-    class Taking(Client):
-        async def send(self, message: Message) -> None:
-            # For the watchdog: it goes on.
-            attack.alive()
-            await super().send(message)
-
     async def one(diary: Diary) -> None:
-        client = Taking()
-        await client.request(StreamingResponse(build(kind, diary, ITEMS), on_close=diary.told))
+        client, content = Taking(attack), build(kind, diary, ITEMS)
+        # Here waiting for a thread is no fault, however long the crowd before them takes.
+        await client.request(StreamingResponse(content, on_close=diary.told, thread_timeout=None))
         attack.counts["streams of crowds"] += 1
         whole = client.complete and len(client.body) == 1000 * ITEMS
         attack.expect(whole, f"{len(client.body)} bytes of {1000 * ITEMS}")

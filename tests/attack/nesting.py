@@ -17,8 +17,8 @@ from streamkit import (
     iterate_writes,
     stream_limiter,
 )
-from tests.attack.contents import SMALL, Client, Diary, async_items, sync_items
-from tests.attack.running import Attack, Leftovers
+from tests.attack.contents import SMALL, Diary, async_items, sync_items
+from tests.attack.running import Attack, Leftovers, Taking
 
 # T: iterate_in_threadpool, W: iterate_writes, S: a sync generator; they take sync content.
 # F: iterate_from_thread, A: an async generator; they take async content.
@@ -125,7 +125,7 @@ async def _round(attack: Attack, chosen: list[str], reads: bool) -> None:
 
 async def _one(attack: Attack, nesting: str, diary: Diary, leaves: bool) -> None:
     count = attack.random.choice([3, 12])
-    client = Client(room=attack.random.randint(0, 8) if leaves else None)
+    client = Taking(attack, room=attack.random.randint(0, 8) if leaves else None)
     if nesting == "zip":
         members = [
             ZipMember("async", async_items(diary)),
@@ -148,6 +148,6 @@ async def _one(attack: Attack, nesting: str, diary: Diary, leaves: bool) -> None
         attack.expect(whole, f"{nesting}: {len(client.body)} bytes of {1000 * count}")
 
 
-async def _leave(client: Client, after: float) -> None:
+async def _leave(client: Taking, after: float) -> None:
     await anyio.sleep(after)
     client.leave()

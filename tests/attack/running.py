@@ -19,9 +19,10 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+from starlette.types import Message
 
 from streamkit import loop, stream_limiter
-from tests.attack.contents import Diary
+from tests.attack.contents import Client, Diary
 
 # Seconds in which a step must come to its end.
 PATIENCE = 30.0
@@ -108,6 +109,18 @@ class Attack:
                     os._exit(3)
 
         threading.Thread(target=look, daemon=True).start()
+
+
+class Taking(Client):
+    """A client of a step that takes long: each message says that the step goes on."""
+
+    def __init__(self, attack: Attack, room: int | None = None) -> None:
+        super().__init__(room=room)
+        self._attack = attack
+
+    async def send(self, message: Message) -> None:
+        self._attack.alive()
+        await super().send(message)
 
 
 class Leftovers:

@@ -25,6 +25,7 @@ from streamkit.live import (
 from streamkit.testing import stream
 from tests.live.conftest import Place, RedisServer
 from tests.live.support import Content, data, followed_run, rest_of, running, until
+from tests.server import free_port
 
 redis = pytest.importorskip("redis")
 pytestmark = pytest.mark.anyio
@@ -374,12 +375,14 @@ async def test_wrong_arguments_of_a_redis_log_are_told(
 
 
 @pytest.mark.parametrize(
-    ("address", "why"), [("reader:wrong@127.0.0.1:{}", "invalid"), ("127.0.0.1:1", "refused")]
+    ("address", "why"),
+    [("reader:wrong@127.0.0.1:{server}", "invalid"), ("127.0.0.1:{closed}", "refused")],
 )
 async def test_a_redis_that_lets_nobody_in_is_logged_once(
     redis_server: RedisServer, address: str, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log: Any = RedisLog(f"redis://{address.format(redis_server.port)}", timeout=0.5)
+    address = address.format(server=redis_server.port, closed=free_port())
+    log: Any = RedisLog(f"redis://{address}", timeout=0.5)
     tries = []
     connect = log._connect
     log._connect = lambda timeout: [tries.append(timeout), connect(timeout)][1]
