@@ -138,6 +138,21 @@ async def test_events_and_text_may_hold_any_data(endpoint: Any) -> None:
     assert event["properties"]["data"] == {"type": "string"}
 
 
+@pytest.mark.parametrize("module", ["fastapi.sse", "sse_starlette"])
+async def test_events_of_other_libraries_are_no_data(module: str) -> None:
+    event: Any = pytest.importorskip(module).ServerSentEvent
+
+    def items() -> Any:
+        yield Item(price=1)
+
+    items.__annotations__["return"] = Iterator[Item | event]
+    document, responses = await documented(items, SSEStreamingResponse, response_model=None)
+    content = responses["200"]["content"]["text/event-stream"]
+    # Where pydantic knows no schema, the item may be anything too.
+    assert content["schema"]["items"]["properties"]["data"] == {"type": "string"}
+    assert "ServerSentEvent" not in document.get("components", {}).get("schemas", {})
+
+
 def unknown() -> Iterator[Unknown]:
     yield Unknown()
 
