@@ -231,6 +231,23 @@ async def test_the_routes_own_words_stand_beside_the_schema(status: int | str) -
     assert responses == {"200": {**plain["200"], **own}}
 
 
+async def test_an_example_leaves_the_schema_as_it_is() -> None:
+    own = {200: {"content": {"image/png": {"example": "a picture"}}}}
+    _, responses = await documented(bare, PNGStreamingResponse, responses=own)
+    schema = PNGStreamingResponse.openapi()[200]["content"]["image/png"]["schema"]
+    assert responses["200"]["content"] == {"image/png": {"schema": schema, "example": "a picture"}}
+
+
+async def test_a_header_stands_beside_those_of_a_source() -> None:
+    total = {"X-Total": {"schema": {"type": "integer"}}}
+    own = {200: {"headers": total, "content": {"video/mp4": {}}}}
+    _, responses = await documented(bare, FileStreamingResponse, responses=own)
+    told = FileStreamingResponse.openapi()[200]
+    assert responses["200"]["headers"] == {**told["headers"], **total}
+    # The type that the route names is the one there is.
+    assert responses["200"]["content"] == {"video/mp4": {}}
+
+
 async def test_ordinary_routes_stay_as_they_are() -> None:
     def ordinary() -> Item:
         return Item(price=1)
