@@ -100,3 +100,21 @@ async def test_the_outermost_app_runs_it_for_a_mounted_one() -> None:
         got = await fetch(app, run.headers["Location"])
     assert got.complete
     assert b"data: 1\n" in got.body
+
+
+def test_the_document_tells_what_the_routes_answer() -> None:
+    app = FastAPI()
+    app.include_router(Live().router("/streams"))
+    ways = app.openapi()["paths"]["/streams/{id}"]
+    told = {way: set(each["responses"]) - {"422"} for way, each in ways.items()}
+    refused = {"403", "404", "503"}
+    assert told == {
+        "get": {"200", "204", "410"} | refused,
+        "head": {"200", "204", "410"} | refused,
+        "delete": {"204"} | refused,
+    }
+    assert set(ways["get"]["responses"]["200"]["content"]) == {
+        "text/event-stream",
+        "application/jsonl",
+    }
+    assert "content" not in ways["head"]["responses"]["200"]
