@@ -72,11 +72,24 @@ class StreamRoute(APIRoute):
                 told[int(status)] = told.pop(200)
             for given, own in (responses or {}).items():
                 status = int(given) if str(given).isdecimal() else given
-                told[status] = {**told.get(status, {}), **own}
+                told[status] = _beside(told.get(status, {}), own)
             responses = told
         super().__init__(
             path, endpoint, responses=None if responses is None else {**responses}, **options
         )
+
+
+def _beside(told: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What a route says of a status, with what its class says of the same headers and types."""
+    both = {**told, **own}
+    if "headers" in own:
+        both["headers"] = {**told.get("headers", {}), **own["headers"]}
+    if "content" in own:
+        known = told.get("content", {})
+        both["content"] = {
+            kind: {**known.get(kind, {}), **own["content"][kind]} for kind in own["content"]
+        }
+    return both
 
 
 def _described(

@@ -12,6 +12,8 @@ from weakref import ref
 
 from starlette.types import Scope
 
+from streamkit.routes import route_of
+
 if TYPE_CHECKING:
     from streamkit.outcome import StreamOutcome
 
@@ -28,7 +30,6 @@ __all__ = [
     "observe_response",
     "open_streams",
     "register",
-    "route_of",
 ]
 
 logger: logging.Logger = logging.getLogger("streamkit")
@@ -206,35 +207,6 @@ def _tell(call: Callable[..., Any], *args: Any) -> None:
         call(*args)
     except Exception:
         logger.exception("an observer failed in %s", getattr(call, "__qualname__", call))
-
-
-def route_of(scope: Scope) -> str | None:
-    """The path template of a request's route, with the prefixes of mounts and routers.
-
-    None if no router set one: a path itself has too many values for a metric's label. A parameter
-    in a mount's own path is put back by its name.
-    """
-    route = scope.get("route")
-    found = getattr(route, "path", None)
-    if not isinstance(found, str):
-        return None
-    # FastAPI may keep the prefix of an included router beside the route.
-    kept = scope.get("fastapi")
-    context = kept.get("effective_route_context") if isinstance(kept, dict) else None
-    if getattr(context, "original_route", None) is route:
-        found = getattr(context, "path", found)
-    path = str(found)
-    if "app_root_path" not in scope:
-        return path
-    mounted = scope.get("root_path", "").removeprefix(scope["app_root_path"])
-    return _named(mounted, scope.get("path_params", {}), path) + path
-
-
-def _named(mounted: str, params: dict[str, Any], path: str) -> str:
-    values = {
-        str(value): f"{{{name}}}" for name, value in params.items() if f"{{{name}" not in path
-    }
-    return "/".join(values.get(segment, segment) for segment in mounted.split("/"))
 
 
 class OpenResponse(Protocol):

@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 # The table of docs/architecture.md. A package stands for all of its modules.
 FLOORS = [
     ["errors", "outcome", "start", "closing", "declare", "rates"],
-    ["encoders", "http", "openapi", "compress", "observing", "limit"],
+    ["encoders", "http", "openapi", "compress", "routes", "observing", "limit"],
     ["options", "loop", "pagecache", "threads", "shutdown", "asgi"],
     ["regular", "pythonfile", "bytesource", "sources", "objectstore", "adapters"],
     ["body", "bridge", "iterate"],

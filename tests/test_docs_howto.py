@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import pytest
 
+from streamkit import JSONLinesStreamingResponse
 from streamkit.testing import FetchedResponse, check_source, fetch, stream
 from tests.documentation import example, get, run_example, skip_without_what_it_needs
 from tests.server import wait_for
@@ -356,3 +357,17 @@ def test_each_line_of_an_upload_is_answered(app: Any) -> None:
     response = post(app, "/lines", "one\nzwölf\n".encode())
 
     assert response.body == b'{"line":1,"ok":true}\n{"line":2,"ok":false}\n'
+
+
+# fields that clients must not see
+
+
+@example("public_fields")
+def test_an_item_is_reduced_to_what_clients_may_see(app: Any) -> None:
+    assert get(app, "/users").body == b'{"name":"Rick"}\n{"name":"Morty"}\n'
+
+    # FastAPI's own ways have no effect, as the page says.
+    users = next(route.endpoint for route in app.routes if route.path == "/users")
+    excluded: Any = {"response_model_exclude": {"password_hash"}}
+    app.get("/all", response_class=JSONLinesStreamingResponse, **excluded)(users)
+    assert b"s3cr3t" in get(app, "/all").body

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 
+import anyio
 import pytest
 
+from streamkit import SSEStreamingResponse
+from streamkit.declare import options_of
+from streamkit.testing import stream
 from tests.documentation import ROOT, get, run_program, skip_without_what_it_needs
 
 pytest.importorskip("fastapi")
@@ -53,3 +58,28 @@ def test_a_migrated_program_answers_as_before(name: str, path: str) -> None:
     assert (new.status, new.headers["content-type"]) == (old.status, old.headers["content-type"])
     line_end = b"\r\n" if name == "sse_starlette" else b"\n"
     assert new.body == old.body.replace(line_end, b"\n") != b""
+
+
+def test_what_the_table_names_is_an_option_of_event_streams() -> None:
+    page = (ROOT / "docs" / "how-to" / "migrate.md").read_text(encoding="utf-8")
+    _, table = page.split("| sse-starlette | streamkit |\n|---|---|\n")
+    rows = [row.split("|")[2] for row in table.partition("\n\n")[0].splitlines()]
+    named = {name for row in rows for name in re.findall(r"`(\w+)", row)}
+    assert named >= {"keep_alive", "keep_alive_item"}
+    assert named <= {*options_of(SSEStreamingResponse.options), "on_close"}
+
+
+@pytest.mark.anyio
+async def test_a_ping_message_factory_is_a_keep_alive_item() -> None:
+    event = pytest.importorskip("sse_starlette").ServerSentEvent
+
+    async def content() -> AsyncIterator[str]:
+        yield "hello"
+        await anyio.sleep_forever()
+
+    response = SSEStreamingResponse(
+        content(), keep_alive=0.01, keep_alive_item=lambda: event(event="ping", data="1")
+    )
+    async with stream(response) as client:
+        assert await anext(client) == b"data: hello\n\n"
+        assert await anext(client) == b"event: ping\r\ndata: 1\r\n\r\n"

@@ -138,6 +138,21 @@ async def test_events_and_text_may_hold_any_data(endpoint: Any) -> None:
     assert event["properties"]["data"] == {"type": "string"}
 
 
+@pytest.mark.parametrize("module", ["fastapi.sse", "sse_starlette"])
+async def test_events_of_other_libraries_are_no_data(module: str) -> None:
+    event: Any = pytest.importorskip(module).ServerSentEvent
+
+    def items() -> Any:
+        yield Item(price=1)
+
+    items.__annotations__["return"] = Iterator[Item | event]
+    document, responses = await documented(items, SSEStreamingResponse, response_model=None)
+    content = responses["200"]["content"]["text/event-stream"]
+    # Where pydantic knows no schema, the item may be anything too.
+    assert content["schema"]["items"]["properties"]["data"] == {"type": "string"}
+    assert "ServerSentEvent" not in document.get("components", {}).get("schemas", {})
+
+
 def unknown() -> Iterator[Unknown]:
     yield Unknown()
 
@@ -214,6 +229,23 @@ async def test_the_routes_own_words_stand_beside_the_schema(status: int | str) -
     _, plain = await documented(iterator, JSONLinesStreamingResponse)
     _, responses = await documented(iterator, JSONLinesStreamingResponse, responses={status: own})
     assert responses == {"200": {**plain["200"], **own}}
+
+
+async def test_an_example_leaves_the_schema_as_it_is() -> None:
+    own = {200: {"content": {"image/png": {"example": "a picture"}}}}
+    _, responses = await documented(bare, PNGStreamingResponse, responses=own)
+    schema = PNGStreamingResponse.openapi()[200]["content"]["image/png"]["schema"]
+    assert responses["200"]["content"] == {"image/png": {"schema": schema, "example": "a picture"}}
+
+
+async def test_a_header_stands_beside_those_of_a_source() -> None:
+    total = {"X-Total": {"schema": {"type": "integer"}}}
+    own = {200: {"headers": total, "content": {"video/mp4": {}}}}
+    _, responses = await documented(bare, FileStreamingResponse, responses=own)
+    told = FileStreamingResponse.openapi()[200]
+    assert responses["200"]["headers"] == {**told["headers"], **total}
+    # The type that the route names is the one there is.
+    assert responses["200"]["content"] == {"video/mp4": {}}
 
 
 async def test_ordinary_routes_stay_as_they_are() -> None:

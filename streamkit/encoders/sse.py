@@ -10,7 +10,7 @@ from streamkit.encoders.jsonlines import Dumps, NaN, Serialise, error_object, js
 from streamkit.encoders.jsonvalues import Default
 from streamkit.encoders.relay import Relay
 
-__all__ = ["SSEEncoder", "ServerSentEvent"]
+__all__ = ["SSEEncoder", "ServerSentEvent", "is_json_data"]
 
 Writer = Callable[[Any, Serialise], bytes]
 
@@ -59,6 +59,11 @@ def _writer_for(kind: type) -> Writer | None:
             if base.__module__.startswith("sse_starlette"):
                 return _sse_starlette_event
     return _json
+
+
+def is_json_data(kind: type) -> bool:
+    """Whether an item of a type becomes JSON data: all but text, bytes and events."""
+    return _writer_for(kind) is _json
 
 
 class _Writers(dict[type, Writer | None]):

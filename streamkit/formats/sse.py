@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from streamkit.declare import Option, anything
 from streamkit.encoders import Encoder
-from streamkit.encoders.sse import ServerSentEvent, SSEEncoder
+from streamkit.encoders.sse import SSEEncoder, is_json_data
 from streamkit.formats.json import ErrorItemOptions, ErrorItems, T
 from streamkit.openapi import EventSchema, members_of
 from streamkit.responses import OnClose, StreamingResponse
@@ -104,10 +104,9 @@ class SSEStreamingResponse(ErrorItems[T]):
 
     @classmethod
     def _with_items(cls, item: Any) -> type[StreamingResponse]:
-        # The data of these may be anything.
-        raw = (ServerSentEvent, str, bytes)
+        # The data of text, bytes and events may be anything.
         kinds = [each for each in members_of(item) if isinstance(each, type)]
-        return cls if any(issubclass(each, raw) for each in kinds) else super()._with_items(item)
+        return super()._with_items(item) if all(map(is_json_data, kinds)) else cls
 
     @classmethod
     def _item_schema(cls) -> Any:

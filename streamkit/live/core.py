@@ -64,7 +64,7 @@ class Core:
         if not self.is_running:
             raise RuntimeError(
                 "this Live is not running: FastAPI(lifespan=live.lifespan), or `async with live` "
-                "in a lifespan of your own"
+                "in a lifespan of your own; that of an app which is mounted in another never runs"
             )
 
     async def start(self) -> None:

@@ -15,6 +15,7 @@ from streamkit.live.checks import check_gap, check_id
 from streamkit.live.errors import UnknownStream
 from streamkit.live.follow import Follow
 from streamkit.live.run import Runs
+from streamkit.openapi import Responses
 from streamkit.threads import run_in_stream_thread
 
 __all__ = ["Authorize", "make_router"]
@@ -51,16 +52,32 @@ def make_router(live: Runs, prefix: str, authorize: Authorize | None, gap: str |
         return await routes.cancel(request, id)
 
     path = "/{id:path}"
+    refused: Responses = {403: {}, 404: {}, 503: {}}
+    told: Responses = {204: {}, 410: {}, **refused}
     router.add_api_route(
         path,
         follow,
         methods=["GET"],
         response_class=SSEStreamingResponse,
         name="follow_stream",
-        responses={204: {}, 403: {}, 404: {}, 410: {}, 503: {}},
+        responses={200: {"content": JSONLinesStreamingResponse.openapi()[200]["content"]}, **told},
     )
-    router.add_api_route(path, state, methods=["HEAD"], name="stream_state")
-    router.add_api_route(path, cancel, methods=["DELETE"], name="cancel_stream", status_code=204)
+    router.add_api_route(
+        path,
+        state,
+        methods=["HEAD"],
+        response_class=Response,
+        name="stream_state",
+        responses=told,
+    )
+    router.add_api_route(
+        path,
+        cancel,
+        methods=["DELETE"],
+        name="cancel_stream",
+        status_code=204,
+        responses=refused,
+    )
     return router
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from fastapi import FastAPI
 
 from streamkit.live import Live, Log, MemoryLog
 from streamkit.testing import fetch
@@ -74,3 +75,46 @@ async def test_without_fastapi_the_router_says_what_to_use(
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(ImportError, match=r"needs FastAPI; in Starlette make routes"):
         Live().router("/streams")
+
+
+async def test_a_mounted_app_is_told_that_its_lifespan_never_runs() -> None:
+    live = Live()
+    mounted = FastAPI(lifespan=live.lifespan)
+    mounted.include_router(live.router("/streams"))
+    app = FastAPI()
+    app.mount("/v1", mounted)
+    async with app.router.lifespan_context(app):
+        error = (await fetch(app, "/v1/streams/run")).error
+    assert isinstance(error, RuntimeError)
+    assert "mounted in another never runs" in str(error)
+
+
+async def test_the_outermost_app_runs_it_for_a_mounted_one() -> None:
+    live = Live(path="/v1/streams")
+    mounted = FastAPI()
+    mounted.include_router(live.router("/streams"))
+    app = FastAPI(lifespan=live.lifespan)
+    app.mount("/v1", mounted)
+    async with app.router.lifespan_context(app):
+        run = await live.start([1])
+        got = await fetch(app, run.headers["Location"])
+    assert got.complete
+    assert b"data: 1\n" in got.body
+
+
+def test_the_document_tells_what_the_routes_answer() -> None:
+    app = FastAPI()
+    app.include_router(Live().router("/streams"))
+    ways = app.openapi()["paths"]["/streams/{id}"]
+    told = {way: set(each["responses"]) - {"422"} for way, each in ways.items()}
+    refused = {"403", "404", "503"}
+    assert told == {
+        "get": {"200", "204", "410"} | refused,
+        "head": {"200", "204", "410"} | refused,
+        "delete": {"204"} | refused,
+    }
+    assert set(ways["get"]["responses"]["200"]["content"]) == {
+        "text/event-stream",
+        "application/jsonl",
+    }
+    assert "content" not in ways["head"]["responses"]["200"]
