@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -261,6 +262,21 @@ async def test_the_exception_is_raised_as_it_is_and_once(stack: str, make: Any) 
     assert response.body == b"part"
     assert isinstance(response.error, Broken)
     assert [outcome.error for outcome in outcomes] == [response.error]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_the_traceback_of_an_exception_shows_what_it_was_raised_in(is_async: bool) -> None:
+    def generate() -> Iterator[bytes]:
+        yield b"part"
+        try:
+            raise KeyError("the reason")
+        except KeyError:
+            raise Broken  # noqa: B904 (as code does that means no harm)
+
+    content = _async(generate()) if is_async else generate()
+    error = (await fetch(StreamingResponse(content))).error
+    assert isinstance(error, Broken)
+    assert "the reason" in "".join(traceback.format_exception(error))
 
 
 async def test_items_that_can_not_be_encoded_cut_the_body_with_a_hint() -> None:
