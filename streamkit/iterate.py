@@ -228,7 +228,7 @@ def iterate_writes(
 
     When the client leaves, the next `write` raises `StreamStopped`: let it pass. A library may
     wrap it in another error, which is no failure either. Any other exception of `write`
-    reaches the code that iterates.
+    reaches the code that iterates, and a `TypeError` if `write` is async or a generator.
 
         def save(file: WritableFile) -> None:
             with zipfile.ZipFile(file, "w") as archive:

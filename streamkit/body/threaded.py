@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from typing import Any
 
 import anyio
@@ -241,9 +241,15 @@ class WrittenBody(ThreadedBody):
 
     def _pump(self) -> bool:
         try:
-            self._content(WritableFile(self._put_chunk))
+            result = self._content(WritableFile(self._put_chunk))
         finally:
             self._returned = True
+        if isinstance(result, Coroutine | Generator | AsyncGenerator):
+            close_sync(result)
+            raise TypeError(
+                f"iterate_writes() takes a function that has written when it returns, and "
+                f"{self.name} is async or yields, so that nothing of it ran"
+            )
         self.queue.add_tail()
         return True
 
