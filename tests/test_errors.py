@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from streamkit import BodyCut, StreamingResponse, StreamOutcome
 from streamkit.testing import fetch, stream
-from tests.failing import MIDDLEWARE, Broken, breaks_async
+from tests.failing import FOREVER, MIDDLEWARE, Broken, breaks_async
 
 pytestmark = pytest.mark.anyio
 STACKS = pytest.mark.parametrize("stack", MIDDLEWARE)
@@ -277,6 +277,45 @@ async def test_the_traceback_of_an_exception_shows_what_it_was_raised_in(is_asyn
     error = (await fetch(StreamingResponse(content))).error
     assert isinstance(error, Broken)
     assert "the reason" in "".join(traceback.format_exception(error))
+
+
+class Invalid(Exception):
+    """As validators have it: a sequence of what is wrong, empty here, that compares by content."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        raise NotImplementedError
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("closes_well", [True, False])
+async def test_an_exception_counts_whatever_its_truth_and_equality(
+    is_async: bool, closes_well: bool
+) -> None:
+    class Content:
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"part"
+            raise Invalid
+
+        def close(self) -> None:
+            if not closes_well:
+                raise Invalid
+
+    class AsyncContent(Content):
+        __iter__ = None  # type: ignore[assignment]
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"part"
+            raise Invalid
+
+    with anyio.fail_after(FOREVER):
+        response = await fetch(StreamingResponse(AsyncContent() if is_async else Content()))
+    assert (response.body, response.complete) == (b"part", False)
+    assert type(response.error) is Invalid
 
 
 async def test_items_that_can_not_be_encoded_cut_the_body_with_a_hint() -> None:

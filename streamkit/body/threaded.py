@@ -114,7 +114,7 @@ class ThreadedBody(QueuedBody):
                 self.stop()
             except Exception as exc:
                 # No thread could be had, so there is none to disturb.
-                self._failure = self._failure or exc
+                self._failure = first_of(self._failure, exc)
                 self.stop()
                 self._advance_in_turn()
 
