@@ -81,16 +81,20 @@ class _Bridge:
             waiting_for_the_loop(self.body, self._signal.wait)
 
     def close(self) -> None:
-        """Stop the content, and return when it is closed."""
+        """Stop the content, and return when it is closed; raises what its cleanup raises."""
         self.closed = True
         self.start()
         queue = self.body.queue
+        # What the reader was told, or left before it came to it.
+        left = queue.error
         if not queue.finished:
             anyio.from_thread.run_sync(self.body.stop)
         while not queue.finished:
             queue.take()
             self.wait()
         queue.take()
+        if queue.error is not None and queue.error is not left:
+            raise queue.error
 
 
 class ThreadIterator(Iterator[T]):
@@ -134,7 +138,7 @@ class ThreadIterator(Iterator[T]):
         raise StopIteration
 
     def close(self) -> None:
-        """Stop the async iterable, and return when it is closed."""
+        """Stop the async iterable, and return when it is closed; raises what its cleanup raises."""
         self._ready = iter(())
         self._bridge.close()
 

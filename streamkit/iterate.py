@@ -21,6 +21,7 @@ from streamkit.body.pumped import PumpedBody
 from streamkit.body.source import WholeSource
 from streamkit.body.threaded import ThreadedBody, WrittenBody
 from streamkit.body.writable import WritableFile
+from streamkit.closing import first_of
 from streamkit.declare import whole_number
 from streamkit.sources import ByteSource
 
@@ -57,6 +58,8 @@ class _Reading:
         body = self.body
         if body.finished:
             return
+        # What the reader left before it came to it.
+        left = body.error
         body.stop()
         cancellation: BaseException | None = None
         with anyio.CancelScope(shield=True):
@@ -65,8 +68,9 @@ class _Reading:
                     await self.wait(body.aclose)
                 except anyio.get_cancelled_exc_class() as exc:
                     cancellation = exc
-        if cancellation is not None:
-            raise cancellation
+        error = None if body.error is left else body.error
+        if (raised := first_of(cancellation, error)) is not None:
+            raise raised
 
 
 class Stream(AsyncIterator[T], Generic[T]):
@@ -121,8 +125,9 @@ class Stream(AsyncIterator[T], Generic[T]):
     async def aclose(self) -> None:
         """Stop the content and wait until it is closed.
 
-        Cancelling the caller does not cut that short: the cancellation is raised afterwards. A task
-        that waits for an item meanwhile finds the stream at its end.
+        Raises what the cleanup of the content raises. Cancelling the caller does not cut it short:
+        the cancellation is raised afterwards. A task that waits for an item meanwhile finds the
+        stream at its end.
         """
         self._closed = True
         try:

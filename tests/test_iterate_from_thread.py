@@ -186,6 +186,38 @@ async def test_an_exception_of_an_async_iterable_reaches_the_thread() -> None:
     assert await anyio.to_thread.run_sync(work) == [1]
 
 
+async def test_an_exception_in_the_cleanup_is_raised_by_close_and_once() -> None:
+    async def generate() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            raise Broken
+
+    def work() -> None:
+        items = iterate_from_thread(generate())
+        assert next(items) == 1
+        with pytest.raises(Broken), items:
+            pass
+        items.close()
+
+    await anyio.to_thread.run_sync(work)
+
+
+async def test_an_exception_that_came_with_the_items_is_not_raised_by_close_again() -> None:
+    async def generate() -> AsyncIterator[int]:
+        yield 1
+        raise Broken
+
+    def work() -> None:
+        items = iterate_from_thread(generate())
+        with pytest.raises(Broken):
+            list(items)
+        items.close()
+
+    await anyio.to_thread.run_sync(work)
+
+
 async def test_a_slow_thread_holds_the_async_iterable_back() -> None:
     produced = 0
 
