@@ -74,6 +74,9 @@ class _Bridge:
 
     def _start_on_loop(self) -> None:
         self.body.start(self._coding, self._signal)
+        if self.closed:
+            # In the same turn: nothing of the content runs.
+            self.body.stop()
         self.stop_soon = loop.threadsafe(self.body.stop)
 
     def wait(self) -> None:

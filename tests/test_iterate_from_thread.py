@@ -137,17 +137,23 @@ async def test_close_frees_an_async_iterable_that_is_idle() -> None:
 
 async def test_close_before_the_first_item_closes_the_async_iterable() -> None:
     class Content:
-        closed = 0
+        begun = closed = 0
 
         def __aiter__(self) -> AsyncIterator[int]:
+            self.begun += 1
             raise AssertionError
 
         async def aclose(self) -> None:
             self.closed += 1
 
-    content = Content()
-    await anyio.to_thread.run_sync(lambda: iterate_from_thread(content).close())
-    assert content.closed == 1
+    def work() -> None:
+        # The loop may have a turn between any two steps of the thread.
+        for content in contents:
+            iterate_from_thread(content).close()
+
+    contents = [Content() for _ in range(50)]
+    await anyio.to_thread.run_sync(work)
+    assert [(each.begun, each.closed) for each in contents] == [(0, 1)] * 50
 
 
 async def test_one_that_is_dropped_closes_the_async_iterable() -> None:
