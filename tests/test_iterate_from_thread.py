@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -75,6 +76,23 @@ async def test_a_worker_thread_reads_what_another_one_writes() -> None:
 
     with anyio.fail_after(5):
         assert await anyio.to_thread.run_sync(work) == 100_000
+
+
+async def test_what_a_library_writes_on_a_thread_of_its_own_may_wait_for_its_reader() -> None:
+    def write(file: Any) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            for number in range(5):
+                pool.submit(file.write, f"{number}").result()
+
+    def work() -> list[bytes]:
+        chunks = []
+        for chunk in iterate_from_thread(iterate_writes(write, max_buffer=1), max_buffer=1):
+            chunks.append(chunk)
+            # Longer than the writer is patient.
+            time.sleep(0.03)
+        return chunks
+
+    assert b"".join(await anyio.to_thread.run_sync(work)) == b"01234"
 
 
 async def test_a_sync_generator_that_streams_iterates_over_an_async_iterable() -> None:

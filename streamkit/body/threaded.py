@@ -18,7 +18,7 @@ from streamkit.body.queued import QueuedBody
 from streamkit.body.writable import WritableFile
 from streamkit.closing import close_sync, comes_of, first_of
 from streamkit.errors import StreamStopped, ThreadTimeout
-from streamkit.threads import Burst, run_in_stream_thread, stream_limiter
+from streamkit.threads import Burst, current_burst, run_in_stream_thread, stream_limiter
 
 __all__ = ["ThreadedBody", "WrittenBody", "threaded_body"]
 
@@ -209,8 +209,9 @@ class ThreadedBody(QueuedBody):
             if not self._affine:
                 if not self._thread_room.wait(LINGER):
                     break
-            elif self._burst.feeds_a_thread:
-                # Without the token, which the thread that reads here may need.
+            elif self._burst.feeds_a_thread and current_burst() is self._burst:
+                # Without the token, which the thread that reads here may need. Only this thread can
+                # give it back, and not one on which a library writes.
                 self._burst.wait(self._thread_room.wait)
             elif not self._thread_room.wait(CHECK_LOOP) and not self._is_alive():
                 self.queue.stop()
