@@ -135,6 +135,8 @@ class ThreadIterator(Iterator[T]):
                 break
             bridge.wait()
         if queue.stopped and not bridge.closed:
+            if (burst := current_burst()) is not None:
+                burst.told = True
             raise StreamStopped("the stream that reads here was stopped")
         if queue.error is not None and not queue.stopped:
             raise queue.error

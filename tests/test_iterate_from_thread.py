@@ -118,6 +118,46 @@ async def test_a_disconnect_closes_what_a_sync_generator_iterates_over() -> None
         assert closed == [threading.get_ident()]
 
 
+@pytest.mark.parametrize("kind", ["waits", "is closed", "writes"])
+async def test_the_cleanup_of_content_on_a_thread_may_wait_after_the_client_has_left(
+    kind: str,
+) -> None:
+    saved: list[int] = []
+    waits = anyio.Event()
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield b"x"
+        waits.set()
+        await anyio.sleep_forever()
+
+    def save() -> None:
+        saved.extend(iterate_from_thread(numbers(10)))
+
+    def generate() -> Iterator[bytes]:
+        try:
+            if kind == "waits":
+                yield from iterate_from_thread(silent())
+            while True:
+                yield b"x"
+        finally:
+            save()
+
+    def write(file: Any) -> None:
+        try:
+            while True:
+                file.write(b"x" * 1000)
+        finally:
+            save()
+
+    content: Any = iterate_writes(write) if kind == "writes" else generate()
+    with anyio.fail_after(20):
+        async with stream(StreamingResponse(content)) as client:
+            await client.started()
+            if kind == "waits":
+                await waits.wait()
+    assert saved == list(range(10))
+
+
 async def test_a_context_manager_closes_the_async_iterable_when_it_is_left() -> None:
     closed: list[int] = []
 

@@ -160,6 +160,7 @@ class ThreadedBody(QueuedBody):
         except BaseException as exc:
             error = self._unless_stopped(exc)
         closing: BaseException | None = None
+        self._burst.told = True
         try:
             closing = close_sync(self._iterator, self._content, *self._burst.bridges)
         finally:
@@ -259,7 +260,7 @@ class WrittenBody(ThreadedBody):
             self.queue.fill(iter((chunk,)), self._pace, self._wait_for_room)
         # A collected `ZipFile` writes its directory: an error there would only be printed.
         if self.queue.stopped and not self._returned:
-            self._has_refused = True
+            self._has_refused = self._burst.told = True
             raise StreamStopped("the reader of this file has left")
 
     def _unless_stopped(self, error: BaseException) -> BaseException | None:
