@@ -74,6 +74,9 @@ class _Bridge:
 
     def _start_on_loop(self) -> None:
         self.body.start(self._coding, self._signal)
+        if self.closed:
+            # In the same turn: nothing of the content runs.
+            self.body.stop()
         self.stop_soon = loop.threadsafe(self.body.stop)
 
     def wait(self) -> None:
@@ -81,16 +84,20 @@ class _Bridge:
             waiting_for_the_loop(self.body, self._signal.wait)
 
     def close(self) -> None:
-        """Stop the content, and return when it is closed."""
+        """Stop the content, and return when it is closed; raises what its cleanup raises."""
         self.closed = True
         self.start()
         queue = self.body.queue
+        # What the reader was told, or left before it came to it.
+        left = queue.error
         if not queue.finished:
             anyio.from_thread.run_sync(self.body.stop)
         while not queue.finished:
             queue.take()
             self.wait()
         queue.take()
+        if queue.error is not None and queue.error is not left:
+            raise queue.error
 
 
 class ThreadIterator(Iterator[T]):
@@ -128,13 +135,15 @@ class ThreadIterator(Iterator[T]):
                 break
             bridge.wait()
         if queue.stopped and not bridge.closed:
+            if (burst := current_burst()) is not None:
+                burst.told = True
             raise StreamStopped("the stream that reads here was stopped")
         if queue.error is not None and not queue.stopped:
             raise queue.error
         raise StopIteration
 
     def close(self) -> None:
-        """Stop the async iterable, and return when it is closed."""
+        """Stop the async iterable, and return when it is closed; raises what its cleanup raises."""
         self._ready = iter(())
         self._bridge.close()
 

@@ -44,9 +44,10 @@ async def close_async(*owned: Any) -> BaseException | None:
 
 def first_of(error: BaseException | None, other: BaseException | None) -> BaseException | None:
     """The first of two exceptions, which is the one to raise; the other one is logged."""
+    # Not by their truth or equality, which a class of exceptions may define.
     if error is None or other is None:
-        return error or other
-    if isinstance(other, Exception) and other not in (error, error.__cause__):
+        return other if error is None else error
+    if isinstance(other, Exception) and other is not error and other is not error.__cause__:
         logger.error("%r had been raised, and then this was", error, exc_info=other)
     return error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
+    Awaitable,
     Callable,
     Coroutine,
     Iterable,
@@ -20,6 +21,7 @@ from streamkit.body.pumped import PumpedBody
 from streamkit.body.source import WholeSource
 from streamkit.body.threaded import ThreadedBody, WrittenBody
 from streamkit.body.writable import WritableFile
+from streamkit.closing import first_of
 from streamkit.declare import whole_number
 from streamkit.sources import ByteSource
 
@@ -31,6 +33,44 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+class _Reading:
+    """The body of a stream, for which one task may wait at a time: it wakes only one."""
+
+    def __init__(self, body: ThreadedBody | PumpedBody) -> None:
+        self.body = body
+        self._turn: anyio.Event | None = None
+
+    async def wait(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Wait for the body when no other task does."""
+        while self._turn is not None:
+            await self._turn.wait()
+        self._turn = turn = anyio.Event()
+        try:
+            return await function()
+        finally:
+            self._turn = None
+            turn.set()
+
+    async def close(self) -> None:
+        """Stop the content and wait until it is closed; no cancellation cuts that short."""
+        body = self.body
+        if body.finished:
+            return
+        # What the reader left before it came to it.
+        left = body.error
+        body.stop()
+        cancellation: BaseException | None = None
+        with anyio.CancelScope(shield=True):
+            while not body.finished:
+                try:
+                    await self.wait(body.aclose)
+                except anyio.get_cancelled_exc_class() as exc:
+                    cancellation = exc
+        error = None if body.error is left else body.error
+        if (raised := first_of(cancellation, error)) is not None:
+            raise raised
 
 
 class Stream(AsyncIterator[T], Generic[T]):
@@ -49,7 +89,7 @@ class Stream(AsyncIterator[T], Generic[T]):
         self._coding = coding
         self.started: bool = False
         self._taken_over = self._closed = False
-        self._body: ThreadedBody | PumpedBody | None = None
+        self._reading: _Reading | None = None
         self._items: AsyncGeneratorType[T, None] | None = None
 
     @property
@@ -65,7 +105,7 @@ class Stream(AsyncIterator[T], Generic[T]):
     @property
     def error(self) -> BaseException | None:
         """What ended the content before its end, or what its cleanup raised."""
-        return None if self._body is None else self._body.error
+        return None if self._reading is None else self._reading.body.error
 
     def _hand_over(self) -> Any:
         """What this stream would drive, for another to drive it; None if it is under way."""
@@ -85,31 +125,18 @@ class Stream(AsyncIterator[T], Generic[T]):
     async def aclose(self) -> None:
         """Stop the content and wait until it is closed.
 
-        Cancelling the caller does not cut that short: the cancellation is raised afterwards.
+        Raises what the cleanup of the content raises. Cancelling the caller does not cut it short:
+        the cancellation is raised afterwards. A task that waits for an item meanwhile finds the
+        stream at its end.
         """
         self._closed = True
         try:
             if not self._taken_over:
-                await self._close_body()
+                await self._read().close()
         finally:
-            # One that runs waits for an item in another task, or calls this: it ends by itself.
+            # One that runs waits for an item in another task: it ends by itself.
             if self._items is not None and not self._items.ag_running:
                 await self._items.aclose()
-
-    async def _close_body(self) -> None:
-        body = self._make_body()
-        if body.finished:
-            return
-        body.stop()
-        cancellation: BaseException | None = None
-        with anyio.CancelScope(shield=True):
-            while not body.finished:
-                try:
-                    await body.aclose()
-                except anyio.get_cancelled_exc_class() as exc:
-                    cancellation = exc
-        if cancellation is not None:
-            raise cancellation
 
     def __aiter__(self) -> AsyncIterator[T]:
         if self._items is None:
@@ -119,13 +146,15 @@ class Stream(AsyncIterator[T], Generic[T]):
     def __anext__(self) -> Coroutine[Any, Any, T]:
         return self.__aiter__().__anext__()  # type: ignore[return-value]
 
-    def _make_body(self) -> ThreadedBody | PumpedBody:
-        if self._body is None:
+    def _read(self) -> _Reading:
+        if self._reading is None:
             opened = self._opened
             if isinstance(opened, ByteSource):
                 opened = WholeSource(opened)
-            self._body = opened if isinstance(opened, ThreadedBody) else PumpedBody(opened)
-        return self._body
+            self._reading = _Reading(
+                opened if isinstance(opened, ThreadedBody) else PumpedBody(opened)
+            )
+        return self._reading
 
     async def _iterate(self) -> AsyncGenerator[T, None]:
         if self._taken_over:
@@ -135,18 +164,21 @@ class Stream(AsyncIterator[T], Generic[T]):
         if self._closed:
             return
         self.started = True
-        body = self._make_body()
+        reading = self._read()
+        body = reading.body
         body.start(self._coding)
+        # It holds this generator: without a cycle, a loop that is left closes the content at once.
+        del self
         try:
             while True:
-                items = await body.ready()
+                items = await reading.wait(body.ready)
                 finished = body.finished
                 for item in items:
                     yield item
                 if finished and not items:
                     break
         finally:
-            await self.aclose()
+            await reading.close()
         if (error := body.error) is not None:
             raise error
 
@@ -201,7 +233,7 @@ def iterate_writes(
 
     When the client leaves, the next `write` raises `StreamStopped`: let it pass. A library may
     wrap it in another error, which is no failure either. Any other exception of `write`
-    reaches the code that iterates.
+    reaches the code that iterates, and a `TypeError` if `write` is async or a generator.
 
         def save(file: WritableFile) -> None:
             with zipfile.ZipFile(file, "w") as archive:

@@ -13,7 +13,7 @@ from streamkit.errors import SourceError
 from streamkit.pagecache import READ_SIZE
 from streamkit.threads import run_in_stream_thread
 
-__all__ = ["PythonFile", "file_behind", "is_seekable"]
+__all__ = ["PythonFile", "can_seek", "file_behind", "is_seekable"]
 
 # By package and name, as importing them is costly; subclasses are found by it too.
 _DECOMPRESSORS = frozenset(
@@ -42,8 +42,17 @@ def is_seekable(file: Any) -> bool:
         # Wrappers such as tempfile's inherit nothing, but pass on what only text files have.
         and getattr(file, "encoding", None) is None
         and all(callable(getattr(file, name, None)) for name in ("read", "seek", "seekable"))
-        and bool(file.seekable())
+        and can_seek(file)
     )
+
+
+def can_seek(file: Any) -> bool:
+    """Whether a file says that it can seek; one that has no way to tell says that it can't."""
+    try:
+        return bool(file.seekable())
+    except AttributeError:
+        # So do members of a tar archive that is read as a stream.
+        return False
 
 
 class PythonFile:

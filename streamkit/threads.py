@@ -140,6 +140,8 @@ class Burst:
         # What the thread waits for on the loop, which a stop of the stream has to reach.
         self.waits_for: Stoppable | None = None
         self.stopped: bool = False
+        # Whether an exception has told the content of the stop: its cleanup is then left alone.
+        self.told: bool = False
         # Whether a wait for room gives the token back too: a thread reads what this one writes.
         self.feeds_a_thread: bool = feeds_a_thread.get()
         # What was opened on the thread and is closed with the content at the latest.
@@ -190,7 +192,7 @@ class Burst:
         """Stop what the thread waits for; on the loop's thread."""
         self.stopped = True
         # Read once: the thread may end its wait meanwhile.
-        if (thing := self.waits_for) is not None:
+        if (thing := self.waits_for) is not None and not self.told:
             thing.stop()
 
     def kill(self) -> None:
@@ -239,7 +241,7 @@ def waiting_for_the_loop(thing: Stoppable, wait: Callable[[float], bool]) -> Non
     # A generator that the collector closes within this wait may have a wait of its own.
     before, burst.waits_for = burst.waits_for, thing
     try:
-        if burst.stopped:
+        if burst.stopped and not burst.told:
             anyio.from_thread.run_sync(thing.stop)
         burst.wait(wait)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from starlette.routing import Route
 
 from streamkit import BodyCut, StreamingResponse, StreamOutcome
 from streamkit.testing import fetch, stream
-from tests.failing import MIDDLEWARE, Broken, breaks_async
+from tests.failing import FOREVER, MIDDLEWARE, Broken, breaks_async
 
 pytestmark = pytest.mark.anyio
 STACKS = pytest.mark.parametrize("stack", MIDDLEWARE)
@@ -261,6 +262,60 @@ async def test_the_exception_is_raised_as_it_is_and_once(stack: str, make: Any) 
     assert response.body == b"part"
     assert isinstance(response.error, Broken)
     assert [outcome.error for outcome in outcomes] == [response.error]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_the_traceback_of_an_exception_shows_what_it_was_raised_in(is_async: bool) -> None:
+    def generate() -> Iterator[bytes]:
+        yield b"part"
+        try:
+            raise KeyError("the reason")
+        except KeyError:
+            raise Broken  # noqa: B904 (as code does that means no harm)
+
+    content = _async(generate()) if is_async else generate()
+    error = (await fetch(StreamingResponse(content))).error
+    assert isinstance(error, Broken)
+    assert "the reason" in "".join(traceback.format_exception(error))
+
+
+class Invalid(Exception):
+    """As validators have it: a sequence of what is wrong, empty here, that compares by content."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        raise NotImplementedError
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("closes_well", [True, False])
+async def test_an_exception_counts_whatever_its_truth_and_equality(
+    is_async: bool, closes_well: bool
+) -> None:
+    class Content:
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"part"
+            raise Invalid
+
+        def close(self) -> None:
+            if not closes_well:
+                raise Invalid
+
+    class AsyncContent(Content):
+        __iter__ = None  # type: ignore[assignment]
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"part"
+            raise Invalid
+
+    with anyio.fail_after(FOREVER):
+        response = await fetch(StreamingResponse(AsyncContent() if is_async else Content()))
+    assert (response.body, response.complete) == (b"part", False)
+    assert type(response.error) is Invalid
 
 
 async def test_items_that_can_not_be_encoded_cut_the_body_with_a_hint() -> None:

@@ -1,8 +1,9 @@
-"""Streams of the bridges that are given away, or closed by a task that is cancelled meanwhile."""
+"""Streams of the bridges that are given away, left, or closed by one task and another."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from streamkit import BytesSource, StreamingResponse, iterate_in_threadpool
 from streamkit.testing import fetch
+from tests.bridging import until
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +96,80 @@ async def test_a_task_that_is_cancelled_while_it_closes_has_closed_before_it_end
         with pytest.raises(asyncio.CancelledError):
             await closing
     assert closed.is_set()
+
+
+class Silent:
+    """Gives one item, and the next one when it is told to."""
+
+    def __init__(self) -> None:
+        self.goes_on, self.is_closed = threading.Event(), threading.Event()
+
+    def __iter__(self) -> Iterator[int]:
+        yield 1
+        self.goes_on.wait(PATIENCE)
+        yield 2
+
+    def close(self) -> None:
+        self.is_closed.set()
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_of_the_tasks_that_wait_for_a_stream_when_it_is_closed_each_goes_on(
+    reads: bool,
+) -> None:
+    content = Silent()
+    items = iterate_in_threadpool(content)
+    assert await anext(items) == 1
+    ended = []
+
+    async def read() -> None:
+        # It may still get what was ready before the end.
+        assert [item async for item in items] in ([], [2])
+        ended.append("reader")
+
+    async def close(name: str) -> None:
+        await items.aclose()
+        assert content.is_closed.is_set()
+        ended.append(name)
+
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as tasks:
+            if reads:
+                tasks.start_soon(read)
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(close, "one")
+            tasks.start_soon(close, "other")
+            await anyio.wait_all_tasks_blocked()
+            content.goes_on.set()
+    assert sorted(ended) == ["one", "other", *(["reader"] if reads else [])]
+
+
+# trio tells of each generator that it closes itself.
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
+@pytest.mark.parametrize("thread_affine", [True, False])
+async def test_a_loop_that_is_left_closes_the_iterable_without_the_garbage_collector(
+    thread_affine: bool,
+) -> None:
+    closed = threading.Event()
+
+    def generate() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    async def first() -> int:
+        async for item in iterate_in_threadpool(generate(), thread_affine=thread_affine):
+            return item
+        return 0
+
+    gc.disable()
+    try:
+        assert await first() == 1
+        await until(closed.is_set)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("reads_to_the_end", [True, False])

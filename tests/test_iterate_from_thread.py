@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -77,6 +78,23 @@ async def test_a_worker_thread_reads_what_another_one_writes() -> None:
         assert await anyio.to_thread.run_sync(work) == 100_000
 
 
+async def test_what_a_library_writes_on_a_thread_of_its_own_may_wait_for_its_reader() -> None:
+    def write(file: Any) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            for number in range(5):
+                pool.submit(file.write, f"{number}").result()
+
+    def work() -> list[bytes]:
+        chunks = []
+        for chunk in iterate_from_thread(iterate_writes(write, max_buffer=1), max_buffer=1):
+            chunks.append(chunk)
+            # Longer than the writer is patient.
+            time.sleep(0.03)
+        return chunks
+
+    assert b"".join(await anyio.to_thread.run_sync(work)) == b"01234"
+
+
 async def test_a_sync_generator_that_streams_iterates_over_an_async_iterable() -> None:
     def generate() -> Iterator[str]:
         for number in iterate_from_thread(numbers(100)):
@@ -98,6 +116,46 @@ async def test_a_disconnect_closes_what_a_sync_generator_iterates_over() -> None
         await client.disconnect()
         await client.wait_closed()
         assert closed == [threading.get_ident()]
+
+
+@pytest.mark.parametrize("kind", ["waits", "is closed", "writes"])
+async def test_the_cleanup_of_content_on_a_thread_may_wait_after_the_client_has_left(
+    kind: str,
+) -> None:
+    saved: list[int] = []
+    waits = anyio.Event()
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield b"x"
+        waits.set()
+        await anyio.sleep_forever()
+
+    def save() -> None:
+        saved.extend(iterate_from_thread(numbers(10)))
+
+    def generate() -> Iterator[bytes]:
+        try:
+            if kind == "waits":
+                yield from iterate_from_thread(silent())
+            while True:
+                yield b"x"
+        finally:
+            save()
+
+    def write(file: Any) -> None:
+        try:
+            while True:
+                file.write(b"x" * 1000)
+        finally:
+            save()
+
+    content: Any = iterate_writes(write) if kind == "writes" else generate()
+    with anyio.fail_after(20):
+        async with stream(StreamingResponse(content)) as client:
+            await client.started()
+            if kind == "waits":
+                await waits.wait()
+    assert saved == list(range(10))
 
 
 async def test_a_context_manager_closes_the_async_iterable_when_it_is_left() -> None:
@@ -137,17 +195,23 @@ async def test_close_frees_an_async_iterable_that_is_idle() -> None:
 
 async def test_close_before_the_first_item_closes_the_async_iterable() -> None:
     class Content:
-        closed = 0
+        begun = closed = 0
 
         def __aiter__(self) -> AsyncIterator[int]:
+            self.begun += 1
             raise AssertionError
 
         async def aclose(self) -> None:
             self.closed += 1
 
-    content = Content()
-    await anyio.to_thread.run_sync(lambda: iterate_from_thread(content).close())
-    assert content.closed == 1
+    def work() -> None:
+        # The loop may have a turn between any two steps of the thread.
+        for content in contents:
+            iterate_from_thread(content).close()
+
+    contents = [Content() for _ in range(50)]
+    await anyio.to_thread.run_sync(work)
+    assert [(each.begun, each.closed) for each in contents] == [(0, 1)] * 50
 
 
 async def test_one_that_is_dropped_closes_the_async_iterable() -> None:
@@ -184,6 +248,38 @@ async def test_an_exception_of_an_async_iterable_reaches_the_thread() -> None:
         return received
 
     assert await anyio.to_thread.run_sync(work) == [1]
+
+
+async def test_an_exception_in_the_cleanup_is_raised_by_close_and_once() -> None:
+    async def generate() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            raise Broken
+
+    def work() -> None:
+        items = iterate_from_thread(generate())
+        assert next(items) == 1
+        with pytest.raises(Broken), items:
+            pass
+        items.close()
+
+    await anyio.to_thread.run_sync(work)
+
+
+async def test_an_exception_that_came_with_the_items_is_not_raised_by_close_again() -> None:
+    async def generate() -> AsyncIterator[int]:
+        yield 1
+        raise Broken
+
+    def work() -> None:
+        items = iterate_from_thread(generate())
+        with pytest.raises(Broken):
+            list(items)
+        items.close()
+
+    await anyio.to_thread.run_sync(work)
 
 
 async def test_a_slow_thread_holds_the_async_iterable_back() -> None:

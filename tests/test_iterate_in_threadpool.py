@@ -124,9 +124,29 @@ async def test_iterator_and_iterable_are_closed_each_once_though_one_close_raise
 
     items = iterate_in_threadpool(Content(), max_buffer=1)
     assert await anext(items) == 1
-    await items.aclose()
+    with pytest.raises(Broken):
+        await items.aclose()
     assert closed == ["iterator", "iterable"]
-    assert isinstance(items.error, Broken)
+    # Once.
+    await items.aclose()
+
+
+async def test_an_exception_that_the_reader_left_before_it_came_to_it_is_not_raised() -> None:
+    has_failed = threading.Event()
+
+    class Content:
+        def __iter__(self) -> Iterator[int]:
+            yield from (1, 2)
+            raise Broken
+
+        def close(self) -> None:
+            has_failed.set()
+
+    items = iterate_in_threadpool(Content())
+    assert await anext(items) == 1
+    await until(has_failed.is_set)
+    await until(lambda: items.error)
+    await items.aclose()
 
 
 @pytest.mark.parametrize("error", [StopIteration, StopAsyncIteration])

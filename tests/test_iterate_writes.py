@@ -8,7 +8,7 @@ import io
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -169,6 +169,26 @@ async def test_a_writer_that_was_never_started_never_runs() -> None:
 async def test_what_is_no_function_is_refused() -> None:
     with pytest.raises(TypeError, match="a function of one argument, a file to write to, got str"):
         iterate_writes("out.zip")  # type: ignore[arg-type]
+
+
+async def writes_async(file: Any) -> None:
+    file.write(b"a")
+
+
+def yields(file: Any) -> Iterator[None]:
+    file.write(b"a")
+    yield
+
+
+async def yields_async(file: Any) -> AsyncIterator[None]:
+    file.write(b"a")
+    yield
+
+
+@pytest.mark.parametrize("write", [writes_async, yields, yields_async, lambda file: yields(file)])
+async def test_a_function_that_has_not_run_when_it_returns_is_no_empty_body(write: Any) -> None:
+    with pytest.raises(TypeError, match="is async or yields, so that nothing of it ran"):
+        await collect(iterate_writes(write))
 
 
 class Lines:

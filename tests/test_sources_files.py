@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ import anyio
 import pytest
 from starlette.datastructures import UploadFile
 
-from streamkit import BytesSource, FileSource, PathSource, StreamingResponse
+from streamkit import BytesSource, FileSource, PathSource, StreamingResponse, file_chunks
 from streamkit.errors import SourceError
 from streamkit.testing import FetchedResponse, check_source, fetch, stream
 from tests.test_sources import DATA, FILES, MODIFIED, fetch_content
@@ -224,6 +225,20 @@ async def test_a_file_that_only_claims_to_seek_is_streamed(error: Exception) -> 
     assert (response.status, response.body) == (200, DATA)
     assert "content-length" not in response.headers
     assert "accept-ranges" not in response.headers
+
+
+@pytest.mark.parametrize("adapt", [lambda file: file, file_chunks])
+async def test_a_file_that_can_not_tell_whether_it_seeks_is_streamed(adapt: Any) -> None:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w:gz") as archive:
+        header = tarfile.TarInfo("member")
+        header.size = SIZE
+        archive.addfile(header, io.BytesIO(DATA))
+    written.seek(0)
+    with tarfile.open(fileobj=written, mode="r|gz") as archive:
+        member = archive.extractfile(next(iter(archive)))
+        response = await get(adapt(member))
+    assert (response.status, response.body) == (200, DATA)
 
 
 async def test_a_disk_that_fails_is_no_claim() -> None:

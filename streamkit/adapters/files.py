@@ -10,6 +10,7 @@ from inspect import isawaitable, iscoroutinefunction
 from typing import Any, AnyStr, Protocol, TypeVar
 
 from streamkit.declare import byte_count
+from streamkit.pythonfile import can_seek
 from streamkit.regular import open_regular
 from streamkit.threads import run_in_stream_thread
 
@@ -57,7 +58,7 @@ def file_chunks(file: Readable[AnyStr], chunk_size: int = CHUNK_SIZE) -> Iterato
             f"open a path first, and read an async file with async_file_chunks()"
         )
     read: Callable[[int], AnyStr] = file.read
-    if not _is_seekable(file):
+    if not can_seek(file):
         read = getattr(file, "read1", read)
     return _read_all(read, chunk_size)
 
@@ -94,10 +95,6 @@ def async_file_chunks(
         )
     left = None if end is None else end - start
     return _async_chunks(path_or_file, chunk_size, start, left)
-
-
-def _is_seekable(file: Any) -> bool:
-    return bool(file.seekable()) if hasattr(file, "seekable") else False
 
 
 def _read_all(read: Callable[[int], T], size: int) -> Iterator[T]:

@@ -92,13 +92,13 @@ def encode_first(coding: Coding, item: Any) -> Any:
     return coding.encode(item)
 
 
-def blame(item: Any, error: BaseException) -> BaseException:
-    """The error that an item's encoding raised, in the words of the rule that the item broke."""
-    if not isinstance(item, ResponseStart) or not isinstance(error, Exception):
-        return error
-    late = TypeError("ResponseStart must be the very first item of its content")
-    late.__cause__ = error
-    return late
+def blame(item: Any, error: Exception) -> None:
+    """Raise the error of an item's encoding in the words of the rule that the item broke, if any.
+
+    The error itself stays as it was raised: its traceback shows what it was raised in.
+    """
+    if isinstance(item, ResponseStart):
+        raise TypeError("ResponseStart must be the very first item of its content") from error
 
 
 def coding_of(encoder: Encoder[Any], max_buffer: int) -> Coding:

@@ -13,6 +13,7 @@ from typing import Any
 from streamkit.body.base import Body, Coding
 from streamkit.body.queue import Queue
 from streamkit.body.threaded import ThreadedBody
+from streamkit.closing import first_of
 from streamkit.compress import Coder
 from streamkit.encoders.relay import Partial
 
@@ -180,7 +181,7 @@ class CompressedQueue(Queue):
                 with self._lock:
                     self._pack(flush=error is not None, last=error is None)
             except Exception as exc:
-                error = error or exc
+                error = first_of(error, exc)
         super().finish(error)
 
     # the reader's side

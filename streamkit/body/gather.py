@@ -100,7 +100,8 @@ class Gatherer:
                 item = await cancel_at_yield(iterator, cancellation)
                 data = END if item is END else encode(item)
         except Exception as exc:
-            raise blame(item, exc) from exc.__cause__
+            blame(item, exc)
+            raise
         if not self.stopped and (tail := coding.finish()):
             self._chunks.append(tail)
 

@@ -125,7 +125,8 @@ class Queue:
                         return False
                     allowed = self._allowed(pace)
         except Exception as exc:
-            raise blame(item, exc) from exc.__cause__
+            blame(item, exc)
+            raise
         self._added += added
         return True
 
@@ -152,7 +153,8 @@ class Queue:
                         return False
                     allowed = self._allowed(pace)
         except Exception as exc:
-            raise blame(item, exc) from exc.__cause__
+            blame(item, exc)
+            raise
         self._added += added
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from typing import Any
 
 import anyio
@@ -18,7 +18,7 @@ from streamkit.body.queued import QueuedBody
 from streamkit.body.writable import WritableFile
 from streamkit.closing import close_sync, comes_of, first_of
 from streamkit.errors import StreamStopped, ThreadTimeout
-from streamkit.threads import Burst, run_in_stream_thread, stream_limiter
+from streamkit.threads import Burst, current_burst, run_in_stream_thread, stream_limiter
 
 __all__ = ["ThreadedBody", "WrittenBody", "threaded_body"]
 
@@ -114,7 +114,7 @@ class ThreadedBody(QueuedBody):
                 self.stop()
             except Exception as exc:
                 # No thread could be had, so there is none to disturb.
-                self._failure = self._failure or exc
+                self._failure = first_of(self._failure, exc)
                 self.stop()
                 self._advance_in_turn()
 
@@ -160,6 +160,7 @@ class ThreadedBody(QueuedBody):
         except BaseException as exc:
             error = self._unless_stopped(exc)
         closing: BaseException | None = None
+        self._burst.told = True
         try:
             closing = close_sync(self._iterator, self._content, *self._burst.bridges)
         finally:
@@ -209,8 +210,9 @@ class ThreadedBody(QueuedBody):
             if not self._affine:
                 if not self._thread_room.wait(LINGER):
                     break
-            elif self._burst.feeds_a_thread:
-                # Without the token, which the thread that reads here may need.
+            elif self._burst.feeds_a_thread and current_burst() is self._burst:
+                # Without the token, which the thread that reads here may need. Only this thread can
+                # give it back, and not one on which a library writes.
                 self._burst.wait(self._thread_room.wait)
             elif not self._thread_room.wait(CHECK_LOOP) and not self._is_alive():
                 self.queue.stop()
@@ -241,9 +243,15 @@ class WrittenBody(ThreadedBody):
 
     def _pump(self) -> bool:
         try:
-            self._content(WritableFile(self._put_chunk))
+            result = self._content(WritableFile(self._put_chunk))
         finally:
             self._returned = True
+        if isinstance(result, Coroutine | Generator | AsyncGenerator):
+            close_sync(result)
+            raise TypeError(
+                f"iterate_writes() takes a function that has written when it returns, and "
+                f"{self.name} is async or yields, so that nothing of it ran"
+            )
         self.queue.add_tail()
         return True
 
@@ -252,7 +260,7 @@ class WrittenBody(ThreadedBody):
             self.queue.fill(iter((chunk,)), self._pace, self._wait_for_room)
         # A collected `ZipFile` writes its directory: an error there would only be printed.
         if self.queue.stopped and not self._returned:
-            self._has_refused = True
+            self._has_refused = self._burst.told = True
             raise StreamStopped("the reader of this file has left")
 
     def _unless_stopped(self, error: BaseException) -> BaseException | None:

@@ -136,7 +136,7 @@ async def _running(
                 failure = exc
             finally:
                 late = await server.stop(shutdown_timeout)
-            failure = failure or late
+            failure = late if failure is None else failure
     except BaseExceptionGroup as errors:
         failure = errors.exceptions[0] if len(errors.exceptions) == 1 else errors
     if failure is not None:
