@@ -40,18 +40,24 @@ class _Reading:
 
     def __init__(self, body: ThreadedBody | PumpedBody) -> None:
         self.body = body
+        self._waits = False
+        # Made by a task that finds another one waiting.
         self._turn: anyio.Event | None = None
 
     async def wait(self, function: Callable[[], Awaitable[T]]) -> T:
         """Wait for the body when no other task does."""
-        while self._turn is not None:
+        while self._waits:
+            if self._turn is None:
+                self._turn = anyio.Event()
             await self._turn.wait()
-        self._turn = turn = anyio.Event()
+        self._waits = True
         try:
             return await function()
         finally:
-            self._turn = None
-            turn.set()
+            self._waits = False
+            turn, self._turn = self._turn, None
+            if turn is not None:
+                turn.set()
 
     async def close(self) -> None:
         """Stop the content and wait until it is closed; no cancellation cuts that short."""
