@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, Protocol
 
-from streamkit.adapters.files import file_chunks, is_async_file
+from streamkit.adapters.files import is_async_file, whole_chunks
 from streamkit.body.base import Coding
 from streamkit.body.of import open_content
 from streamkit.body.source import WholeSource
@@ -17,6 +17,7 @@ from streamkit.closing import close_sync
 from streamkit.encoders.text import TextEncoder
 from streamkit.errors import StreamStopped
 from streamkit.iterate import Stream
+from streamkit.pythonfile import PythonFile, is_seekable
 from streamkit.regular import RegularFile, open_regular
 from streamkit.sources import ByteSource
 from streamkit.threads import current_burst
@@ -78,15 +79,15 @@ class Reader(Protocol):
 
 
 class FileReader:
-    """A seekable binary file, from where it stands."""
+    """`size` bytes of a seekable binary file, from `start` on."""
 
     size: int | None
 
     modified: float | None = None
 
-    def __init__(self, file: Any, size: int) -> None:
+    def __init__(self, file: Any, size: int, start: int = 0) -> None:
         self._file = file
-        self._start = file.tell()
+        self._start = start
         self.size = size
 
     def close(self) -> None:
@@ -210,23 +211,15 @@ def _sync(content: Any, tasks: Tasks) -> Any:
 
 
 def _file_reader(file: Any, tasks: Tasks) -> Reader:
-    # A file that says it is empty may be one of those that can't tell, as in /proc.
-    if size := _size(file):
-        return FileReader(file, size)
-    return ItemsReader(file_chunks(file), tasks, file)
-
-
-def _size(file: Any) -> int | None:
-    """Bytes from where a file stands to its end; None if it is text, or can't seek."""
-    try:
-        if not file.seekable() or not isinstance(file.read(0), bytes):
-            return None
-        start = file.tell()
-        end = file.seek(0, os.SEEK_END)
-        file.seek(start)
-    except (AttributeError, OSError):
-        return None
-    return max(0, int(end) - int(start))
+    if is_seekable(file):
+        # As a response finds it out: a file at its end is read from its start.
+        found = PythonFile(file)
+        found.measure()
+        # One that says it is empty may be one of those that can't tell, as in /proc.
+        if found.size:
+            return FileReader(file, found.size - found.position, found.position)
+        found.rewind()
+    return ItemsReader(whole_chunks(file), tasks, file)
 
 
 def _slices(data: bytes) -> Iterator[bytes]:

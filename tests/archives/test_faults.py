@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -212,3 +214,47 @@ async def test_a_content_that_says_itself_nobody_reads_is_an_error() -> None:
 async def test_a_file_that_says_it_is_empty_is_read_all_the_same(response_class: Any) -> None:
     members = [ZipMember("status", Path("/proc/self/status"), compress=False)]
     assert b"Pid:" in UNPACK[response_class](await body_of(response_class(members)))["status"]
+
+
+def written(make: Any, data: Any) -> Any:
+    """A file that stands at its end, as after writing it."""
+    file = make()
+    file.write(data)
+    return file
+
+
+@both
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: written(io.BytesIO, b"written"), id="BytesIO"),
+        pytest.param(lambda: written(io.StringIO, "written"), id="StringIO"),
+        pytest.param(lambda: written(tempfile.TemporaryFile, b"written"), id="file"),
+        pytest.param(lambda: written(tempfile.SpooledTemporaryFile, b"written"), id="spooled"),
+    ],
+)
+async def test_an_open_file_at_its_end_is_whole_as_it_is_in_a_response(
+    make: Any, response_class: Any
+) -> None:
+    members = [ZipMember("a", make()), ZipMember("b", make(), compress=False)]
+    body = await body_of(response_class(members))
+    assert UNPACK[response_class](body) == {"a": b"written", "b": b"written"}
+
+
+class Decompressing(gzip.GzipFile):
+    """Counts the bytes that it gives."""
+
+    given = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.given += len(data)
+        return data
+
+
+@both
+async def test_a_decompressed_file_is_read_once(response_class: Any) -> None:
+    file = Decompressing(fileobj=io.BytesIO(gzip.compress(bytes(100_000))))
+    body = await body_of(response_class([ZipMember("a", file, compress=False)]))
+    assert UNPACK[response_class](body) == {"a": bytes(100_000)}
+    assert file.given == 100_000
