@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from streamkit.adapters.files import is_async_file, whole_chunks
 from streamkit.body.base import Coding
 from streamkit.body.of import open_content
+from streamkit.body.readymade import adapted
 from streamkit.body.source import WholeSource
 from streamkit.bridge import ThreadIterator
 from streamkit.closing import close_sync
@@ -201,6 +202,9 @@ def _sync(content: Any, tasks: Tasks) -> Any:
     """The content itself, or a sync iterator over one that is async."""
     if content is None or isinstance(content, (*WHOLE, os.PathLike)):
         return content
+    if not isinstance(content, ByteSource):
+        # What other libraries make, as a response has it: their `read` may differ from a file's.
+        content = adapted(content) or content
     if isinstance(content, ByteSource):
         is_sync = False
     elif callable(getattr(content, "read", None)):
