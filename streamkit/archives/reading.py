@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Any, Protocol
 
 from streamkit.adapters.files import is_async_file, whole_chunks
-from streamkit.body.base import Coding
+from streamkit.body.base import END, Coding
 from streamkit.body.of import open_content
 from streamkit.body.readymade import adapted
 from streamkit.body.source import WholeSource
@@ -141,12 +141,10 @@ class ItemsReader:
         length = 0
         iterator = iter(self._items)
         self._owned.insert(0, iterator)
-        while True:
-            try:
-                data = encode(next(iterator))
-            except StopIteration:
-                break
-            parts.append(data)
+        while (item := next(iterator, END)) is not END:
+            # Small items may come for long before there is a chunk.
+            self._tasks.check()
+            parts.append(data := encode(item))
             length += len(data)
             if length >= CHUNK:
                 yield from _slices(b"".join(parts))
