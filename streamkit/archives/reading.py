@@ -214,14 +214,29 @@ def _sync(content: Any, tasks: Tasks) -> Any:
 
 def _file_reader(file: Any, tasks: Tasks) -> Reader:
     if is_seekable(file):
-        # As a response finds it out: a file at its end is read from its start.
-        found = PythonFile(file)
-        found.measure()
-        # One that says it is empty may be one of those that can't tell, as in /proc.
-        if found.size:
-            return FileReader(file, found.size - found.position, found.position)
-        found.rewind()
+        size, start = _extent(file)
+        # One that says it is empty may be one of those that can't tell.
+        if size:
+            return FileReader(file, size - start, start)
     return ItemsReader(whole_chunks(file), tasks, file)
+
+
+def _extent(file: Any) -> tuple[int | None, int]:
+    """Where a file ends, None if it can't tell, and where it is read from.
+
+    As a response finds it out: one at its end is read from its start.
+    """
+    regular = RegularFile.behind(file)
+    if regular is not None:
+        # In /proc and /sys sizes are made up, and the end can't be sought.
+        regular.measure()
+        start = file.tell()
+        return regular.size, 0 if regular.size is not None and start >= regular.size else start
+    found = PythonFile(file)
+    found.measure()
+    if not found.size:
+        found.rewind()
+    return found.size, found.position
 
 
 def _slices(data: bytes) -> Iterator[bytes]:
