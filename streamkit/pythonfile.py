@@ -108,6 +108,11 @@ class PythonFile:
                 f"ranges; open it with block_size=0, and it is streamed"
             ) from exc
 
+    def rewind(self) -> None:
+        """Have the file stand at `position` again, to be read by somebody else."""
+        if self._seeks:
+            self._file.seek(self.position)
+
     def read_now(self, start: int, end: int) -> bytes | None:
         """None: any read of such a file may block."""
         return None

@@ -148,6 +148,51 @@ def test_new_lines_of_a_log_arrive_also_after_a_rotation(app: Any, rotate: str) 
 
 
 @example("tail_log")
+@pytest.mark.parametrize("rotate", ["renamed", "truncated"])
+def test_a_line_that_a_rotation_cut_is_a_line_of_its_own(app: Any, rotate: str) -> None:
+    log = Path("app.log")
+    log.write_text("old\nlonger than the other\ncut")
+
+    async def main() -> bytes:
+        received = b""
+        async with stream(app, "/log?last=1") as client:
+            while b"other\n" not in received:
+                received += await anext(client)
+            if rotate == "renamed":
+                os.rename("app.log", "app.log.1")
+            log.write_text("new\n")  # noqa: ASYNC240
+            while b"new\n" not in received:
+                received += await anext(client)
+        return received
+
+    assert anyio.run(main) == b"longer than the other\ncut\nnew\n"
+
+
+@example("tail_log")
+def test_no_line_of_a_log_is_asked_for(app: Any) -> None:
+    log = Path("app.log")
+    log.write_text("old\n")
+
+    async def grow() -> None:
+        while True:
+            await anyio.sleep(0.05)
+            with log.open("a") as file:  # noqa: ASYNC230
+                file.write("new\n")
+
+    async def main() -> bytes:
+        async with (
+            stream(app, "/log?last=0", wait_for_start=False) as client,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(grow)
+            received = await anext(client)
+            group.cancel_scope.cancel()
+        return received
+
+    assert anyio.run(main).startswith(b"new\n")
+
+
+@example("tail_log")
 def test_a_line_of_a_log_is_an_event(app: Any) -> None:
     Path("app.log").write_text("one\ntwo\n")
 

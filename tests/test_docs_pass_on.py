@@ -73,6 +73,13 @@ def test_a_range_is_asked_for_and_passed_on(app: Any) -> None:
     assert response.headers["content-range"] == f"bytes 10-19/{len(TEXT)}"
 
 
+def test_a_range_of_another_version_is_not_asked_for(app: Any, server: Upstream) -> None:
+    ask(app, "/text", **{"range": "bytes=10-19", "if-range": '"of before"'})
+
+    assert server.asked[0]["range"] == "bytes=10-19"
+    assert server.asked[0]["if-range"] == '"of before"'
+
+
 def test_a_compressed_response_stays_as_it_is(app: Any) -> None:
     response = ask(app, "/packed", **{"accept-encoding": "gzip"})
 

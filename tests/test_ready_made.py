@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import io
 import os
 import signal
 import subprocess
 import sys
 import urllib.request
+import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,8 @@ from streamkit import (
     JSONLinesStreamingResponse,
     StreamingResponse,
     StreamOutcome,
+    ZipMember,
+    ZIPStreamingResponse,
     iterate_writes,
 )
 from streamkit.testing import fetch, stream
@@ -266,6 +272,28 @@ async def test_what_is_cut_is_cut_again(row: Row, url: str, stack: AsyncExitStac
         else:
             assert got.error is not None
             assert not got.complete
+    assert made.is_closed()
+
+
+@rows(WORKING)
+async def test_it_is_a_member_of_an_archive(row: Row, url: str, stack: AsyncExitStack) -> None:
+    made = await row.make(stack, f"{url}/text")
+    with anyio.fail_after(20):
+        got = await fetch(ZIPStreamingResponse([ZipMember("a", made.content)]))
+    assert zipfile.ZipFile(io.BytesIO(got.body)).read("a") == made.whole
+    assert made.is_closed()
+
+
+@rows(CUT)
+async def test_what_is_cut_is_no_whole_member(row: Row, url: str, stack: AsyncExitStack) -> None:
+    made = await row.make(stack, f"{url}/cut")
+    got = None
+    errors = (OSError, IncompleteRead, aiohttp.ClientPayloadError, httpx.HTTPError)
+    with anyio.fail_after(20):
+        # Little was compressed before it: no status is out then.
+        with contextlib.suppress(*errors):
+            got = await fetch(ZIPStreamingResponse([ZipMember("a", made.content)]))
+    assert got is None or not got.complete
     assert made.is_closed()
 
 

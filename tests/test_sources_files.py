@@ -69,6 +69,28 @@ async def test_a_file_is_sent_from_where_it_stands_and_whole_from_its_end(
     assert file.closed
 
 
+async def test_a_file_of_text_is_whole_from_its_end(tmp_path: Path) -> None:
+    written = io.StringIO()
+    written.write("written")
+    assert (await get(written)).body == b"written"
+    read = open(tmp_path / "text", "w+", encoding="utf-8")  # noqa: ASYNC230, SIM115
+    read.write("w\xe4re")
+    assert (await get(read)).body == "w\xe4re".encode()
+    assert (written.closed, read.closed) == (True, True)
+
+
+@pytest.mark.parametrize(("position", "expected"), STANDS)
+async def test_an_async_file_is_sent_in_the_same_way(
+    position: int, expected: bytes, path: Path
+) -> None:
+    file = await anyio.open_file(path, "rb")
+    await file.seek(position)
+    assert (await get(file)).body == expected
+    empty = path.with_name("empty")
+    empty.touch()
+    assert (await get(await anyio.open_file(empty, "rb"))).body == b""
+
+
 @pytest.mark.parametrize("name", SEEKABLE)
 async def test_byte_0_of_a_range_is_where_the_file_stands(name: str, path: Path) -> None:
     for fields, part in (("bytes=0-2", DATA[5:8]), ("bytes=-3", DATA[-3:])):

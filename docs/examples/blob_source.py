@@ -15,6 +15,7 @@ class Blob(ByteSource):
 
     async def info(self) -> SourceInfo:
         size = await run_sync(self._open)
+        # A report never changes here; where one does, its version belongs into the tag.
         return SourceInfo(size, etag=f'"{self.row}"', media_type="application/pdf")
 
     def _open(self) -> int:

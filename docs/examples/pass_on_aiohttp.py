@@ -16,6 +16,8 @@ CLIMBS = re.compile(r"(^|[/\\])\.\.($|[/\\;])")
 SAFE = "%/?:@!$&'()*+,;=[]"
 KEPT = ["content-type", "content-length", "content-encoding", "content-range", "accept-ranges"]
 KEPT += ["cache-control", "etag", "last-modified", "location", "vary"]
+# A Range never without its If-Range: the client would join halves of two versions.
+PASSED = ("accept", "accept-encoding", "if-none-match", "if-range", "last-event-id", "range")
 # For clients that don't say what they can unpack; aiohttp would ask for gzip in their name.
 UNPACKED = {"accept-encoding": "identity"}
 
@@ -53,11 +55,7 @@ def target(path: str, request: Request) -> str:
 
 @app.get("/{path:path}")
 async def proxy(path: str, request: Request):
-    headers = {
-        name: value
-        for name, value in request.headers.items()
-        if name in ("accept", "accept-encoding", "if-none-match", "last-event-id", "range")
-    }
+    headers = {name: value for name, value in request.headers.items() if name in PASSED}
     session: aiohttp.ClientSession = request.app.state.session
     url = yarl.URL(target(path, request), encoded=True)
     try:

@@ -3,7 +3,7 @@ import re
 from urllib.parse import quote, unquote
 
 import requests
-from fastapi import FastAPI, Header, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request
 
 from streamkit import StreamingResponse
 
@@ -14,6 +14,8 @@ CLIMBS = re.compile(r"(^|[/\\])\.\.($|[/\\;])")
 SAFE = "%/?:@!$&'()*+,;=[]"
 KEPT = ["content-type", "content-length", "content-encoding", "content-range", "etag"]
 KEPT += ["location"]
+# A Range never without its If-Range: the client would join halves of two versions.
+PASSED = ("if-range", "range")
 
 app = FastAPI()
 
@@ -32,8 +34,9 @@ def target(path: str, request: Request) -> str:
 
 
 @app.get("/{path:path}")
-def proxy(path: str, request: Request, part: str | None = Header(None, alias="range")):
-    headers = {"accept-encoding": "identity"} | ({"range": part} if part else {})
+def proxy(path: str, request: Request):
+    headers = {name: value for name, value in request.headers.items() if name in PASSED}
+    headers["accept-encoding"] = "identity"
     url = target(path, request)
     try:
         # Not with a session that all users share: it keeps cookies.

@@ -16,18 +16,22 @@ async def tail(path: str, last: int = 10, end: str = ""):
     try:
         file.seek(max(0, os.path.getsize(path) - 65536))
         *lines, begun = file.read().split(b"\n")
-        lines = lines[-last:]
+        lines = lines[max(0, len(lines) - last) :]
         while True:
             for line in lines:
                 yield line.decode(errors="replace") + end
+            # Before the read, so that all that was written to the old file is read.
+            replaced = was_replaced(file, path)
             if added := file.read(65536):
                 # The last of the lines may be there in part.
                 *lines, begun = (begun + added).split(b"\n")
                 continue
             lines = []
-            if was_replaced(file, path):
+            if replaced:
                 file.close()
                 file = open(path, "rb")
+                # What the old file ended with is no part of the new one's first line.
+                lines, begun = [begun] if begun else [], b""
             else:
                 await anyio.sleep(0.1)
     finally:

@@ -14,7 +14,13 @@ from streamkit.pythonfile import can_seek
 from streamkit.regular import open_regular
 from streamkit.threads import run_in_stream_thread
 
-__all__ = ["async_file_chunks", "file_chunks", "is_async_file"]
+__all__ = [
+    "async_file_chunks",
+    "file_chunks",
+    "is_async_file",
+    "whole_async_chunks",
+    "whole_chunks",
+]
 
 CHUNK_SIZE = 65536
 
@@ -63,6 +69,32 @@ def file_chunks(file: Readable[AnyStr], chunk_size: int = CHUNK_SIZE) -> Iterato
     return _read_all(read, chunk_size)
 
 
+def whole_chunks(file: Any) -> Iterator[Any]:
+    """As `file_chunks`, of a file that was handed over: at its end, as after writing it, it is read
+    from its start."""
+    empty = True
+    for chunk in file_chunks(file):
+        empty = False
+        yield chunk
+    if empty and can_seek(file):
+        file.seek(0)
+        yield from file_chunks(file)
+
+
+async def whole_async_chunks(file: Any) -> AsyncGenerator[Any, None]:
+    """The same of an async file."""
+    empty = True
+    while True:
+        async with aclosing(async_file_chunks(file)) as chunks:
+            async for chunk in chunks:
+                empty = False
+                yield chunk
+        if not (empty and hasattr(file, "seekable") and await _result(file.seekable())):
+            return
+        await _result(file.seek(0))
+        empty = False
+
+
 def async_file_chunks(
     path_or_file: str | os.PathLike[str] | Readable[bytes] | AsyncReadable[bytes],
     chunk_size: int = CHUNK_SIZE,
@@ -97,6 +129,10 @@ def async_file_chunks(
     return _async_chunks(path_or_file, chunk_size, start, left)
 
 
+async def _result(given: Any) -> Any:
+    return await given if isawaitable(given) else given
+
+
 def _read_all(read: Callable[[int], T], size: int) -> Iterator[T]:
     while chunk := read(size):
         yield chunk
@@ -122,8 +158,7 @@ async def _async_chunks(
     async def call(function: Callable[[int], Any], argument: int) -> Any:
         if not is_async_file(file):
             return await run_in_stream_thread(function, argument)
-        result = function(argument)
-        return await result if isawaitable(result) else result
+        return await _result(function(argument))
 
     if start:
         await call(file.seek, start)

@@ -8,15 +8,17 @@ from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, Protocol
 
-from streamkit.adapters.files import file_chunks, is_async_file
-from streamkit.body.base import Coding
+from streamkit.adapters.files import is_async_file, whole_chunks
+from streamkit.body.base import END, Coding
 from streamkit.body.of import open_content
+from streamkit.body.readymade import adapted
 from streamkit.body.source import WholeSource
 from streamkit.bridge import ThreadIterator
 from streamkit.closing import close_sync
 from streamkit.encoders.text import TextEncoder
 from streamkit.errors import StreamStopped
 from streamkit.iterate import Stream
+from streamkit.pythonfile import PythonFile, is_seekable
 from streamkit.regular import RegularFile, open_regular
 from streamkit.sources import ByteSource
 from streamkit.threads import current_burst
@@ -78,15 +80,15 @@ class Reader(Protocol):
 
 
 class FileReader:
-    """A seekable binary file, from where it stands."""
+    """`size` bytes of a seekable binary file, from `start` on."""
 
     size: int | None
 
     modified: float | None = None
 
-    def __init__(self, file: Any, size: int) -> None:
+    def __init__(self, file: Any, size: int, start: int = 0) -> None:
         self._file = file
-        self._start = file.tell()
+        self._start = start
         self.size = size
 
     def close(self) -> None:
@@ -139,12 +141,10 @@ class ItemsReader:
         length = 0
         iterator = iter(self._items)
         self._owned.insert(0, iterator)
-        while True:
-            try:
-                data = encode(next(iterator))
-            except StopIteration:
-                break
-            parts.append(data)
+        while (item := next(iterator, END)) is not END:
+            # Small items may come for long before there is a chunk.
+            self._tasks.check()
+            parts.append(data := encode(item))
             length += len(data)
             if length >= CHUNK:
                 yield from _slices(b"".join(parts))
@@ -200,6 +200,10 @@ def _sync(content: Any, tasks: Tasks) -> Any:
     """The content itself, or a sync iterator over one that is async."""
     if content is None or isinstance(content, (*WHOLE, os.PathLike)):
         return content
+    if not isinstance(content, ByteSource):
+        # What other libraries make, as a response has it: their `read` may differ from a file's.
+        found = adapted(content)
+        content = content if found is None else found
     if isinstance(content, ByteSource):
         is_sync = False
     elif callable(getattr(content, "read", None)):
@@ -210,23 +214,30 @@ def _sync(content: Any, tasks: Tasks) -> Any:
 
 
 def _file_reader(file: Any, tasks: Tasks) -> Reader:
-    # A file that says it is empty may be one of those that can't tell, as in /proc.
-    if size := _size(file):
-        return FileReader(file, size)
-    return ItemsReader(file_chunks(file), tasks, file)
+    if is_seekable(file):
+        size, start = _extent(file)
+        # One that says it is empty may be one of those that can't tell.
+        if size:
+            return FileReader(file, size - start, start)
+    return ItemsReader(whole_chunks(file), tasks, file)
 
 
-def _size(file: Any) -> int | None:
-    """Bytes from where a file stands to its end; None if it is text, or can't seek."""
-    try:
-        if not file.seekable() or not isinstance(file.read(0), bytes):
-            return None
+def _extent(file: Any) -> tuple[int | None, int]:
+    """Where a file ends, None if it can't tell, and where it is read from.
+
+    As a response finds it out: one at its end is read from its start.
+    """
+    regular = RegularFile.behind(file)
+    if regular is not None:
+        # In /proc and /sys sizes are made up, and the end can't be sought.
+        regular.measure()
         start = file.tell()
-        end = file.seek(0, os.SEEK_END)
-        file.seek(start)
-    except (AttributeError, OSError):
-        return None
-    return max(0, int(end) - int(start))
+        return regular.size, 0 if regular.size is not None and start >= regular.size else start
+    found = PythonFile(file)
+    found.measure()
+    if not found.size:
+        found.rewind()
+    return found.size, found.position
 
 
 def _slices(data: bytes) -> Iterator[bytes]:

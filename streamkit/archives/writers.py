@@ -99,6 +99,16 @@ def _changed(member: ZipMember) -> RuntimeError:
     )
 
 
+def _all_of(member: ZipMember, content: Reader) -> Iterator[bytes]:
+    """The chunks of a content; raises at their end if that is before its size."""
+    left = content.size or 0
+    for chunk in content.chunks():
+        left -= len(chunk)
+        yield chunk
+    if left > 0:
+        raise _changed(member)
+
+
 class ZipWriter:
     """Zip, as in PKWARE's APPNOTE 6.3."""
 
@@ -126,10 +136,10 @@ class ZipWriter:
         if content is None:
             return iter([info.FileHeader(zip64=False)])
         if not self.stores(member):
-            return _deflated(info, content, self._level)
+            return _deflated(info, member, content, self._level)
         if content.size is None:
             # A reader of a pipe finds the end of what is deflated, never of what is stored.
-            return _deflated(info, content, 0)
+            return _deflated(info, member, content, 0)
         return _stored(info, member, content, tasks)
 
     def end(self) -> Iterator[bytes]:
@@ -158,7 +168,9 @@ def _zip_info(member: ZipMember, seconds: float) -> zipfile.ZipInfo:
     return info
 
 
-def _deflated(info: zipfile.ZipInfo, content: Reader, level: int) -> Iterator[bytes]:
+def _deflated(
+    info: zipfile.ZipInfo, member: ZipMember, content: Reader, level: int
+) -> Iterator[bytes]:
     """An entry whose CRC and sizes follow it, in a data descriptor (APPNOTE 4.3.9).
 
     Readers of pipes know a descriptor's width by the sizes they have counted, or by the Zip64
@@ -166,7 +178,7 @@ def _deflated(info: zipfile.ZipInfo, content: Reader, level: int) -> Iterator[by
     """
     info.flag_bits |= DESCRIBED
     info.compress_type = zipfile.ZIP_DEFLATED
-    chunks = content.chunks()
+    chunks = _all_of(member, content)
     # Before the header: an exception may still become the response's status.
     first = next(chunks, b"")
     zip64 = (content.size or 0) > MAX_32
@@ -190,7 +202,7 @@ def _stored(
     info: zipfile.ZipInfo, member: ZipMember, content: Reader, tasks: Tasks
 ) -> Iterator[bytes]:
     """An entry whose CRC and sizes stand before it: the content is read twice."""
-    info.CRC, info.file_size = _checksum(content, tasks)
+    info.CRC, info.file_size = _checksum(member, content, tasks)
     info.compress_size = info.file_size
     yield info.FileHeader(zip64=info.file_size > MAX_32)
     crc, whole = 0, True
@@ -204,13 +216,13 @@ def _stored(
         raise _changed(member)
 
 
-def _checksum(content: Reader, tasks: Tasks) -> tuple[int, int]:
+def _checksum(member: ZipMember, content: Reader, tasks: Tasks) -> tuple[int, int]:
     """CRC and size; a content that is measured, or read in part, knows both."""
     known: int | None = getattr(content, "crc32", None)
     if known is not None:
         return known, content.size or 0
     crc = size = 0
-    for chunk in content.chunks():
+    for chunk in _all_of(member, content):
         crc = zlib.crc32(chunk, crc)
         size += len(chunk)
         tasks.check()
@@ -276,14 +288,10 @@ class TarWriter:
 
 def _sized(info: tarfile.TarInfo, member: ZipMember, content: Reader) -> Iterator[bytes]:
     info.size = content.size or 0
-    chunks = content.chunks()
+    chunks = _all_of(member, content)
     first = next(chunks, b"")
     yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
-    left = info.size
-    for chunk in chain([first], chunks):
-        left -= len(chunk)
-        yield chunk
-    if left:
-        raise _changed(member)
+    yield first
+    yield from chunks
     if padding := -info.size % tarfile.BLOCKSIZE:
         yield bytes(padding)

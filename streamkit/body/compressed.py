@@ -258,7 +258,8 @@ class CompressedQueue(Queue):
         elif flush and self._has_unflushed:
             made += coder.flush()
             self._has_unflushed = False
-        if made:
+        if made or (count and not self._has_unflushed):
+            # Chunks that are all empty make nothing, and are taken all the same, to make room.
             made = Partial(made) if self._is_partial else made
             self._made.append((made, size, count))
             size = count = 0

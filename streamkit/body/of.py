@@ -12,7 +12,7 @@ from typing import Any
 from starlette.datastructures import UploadFile
 
 from streamkit import loop
-from streamkit.adapters.files import async_file_chunks, file_chunks, is_async_file
+from streamkit.adapters.files import is_async_file, whole_async_chunks, whole_chunks
 from streamkit.body.base import Body
 from streamkit.body.direct import DirectBody
 from streamkit.body.fastapi import unwrap
@@ -175,7 +175,7 @@ class _FileContent:
         self._file = file
 
     def __iter__(self) -> Iterator[Any]:
-        return file_chunks(self._file)
+        return whole_chunks(self._file)
 
     def close(self) -> None:
         if close := getattr(self._file, "close", None):
@@ -189,7 +189,7 @@ class _AsyncFileContent:
         self._file = file
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return async_file_chunks(self._file)
+        return whole_async_chunks(self._file)
 
     async def aclose(self) -> None:
         close = getattr(self._file, "aclose", None) or getattr(self._file, "close", None)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from inspect import iscoroutine
 from typing import Any
 
-from streamkit.adapters.files import async_file_chunks, file_chunks, is_async_file
+from streamkit.adapters.files import is_async_file, whole_async_chunks, whole_chunks
 from streamkit.body.readymade import adapted
 from streamkit.closing import close_async
 from streamkit.iterate import iterate_in_threadpool
@@ -21,7 +21,7 @@ class _File:
         self._file = file
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return async_file_chunks(self._file)
+        return whole_async_chunks(self._file)
 
     async def aclose(self) -> None:
         if (error := await close_async(self._file)) is not None:
@@ -35,7 +35,7 @@ class _SyncFile:
         self._file = file
 
     def __iter__(self) -> Any:
-        return file_chunks(self._file)
+        return whole_chunks(self._file)
 
     def close(self) -> None:
         self._file.close()

@@ -286,6 +286,30 @@ async def test_an_async_content_that_waits_is_stopped_at_once(
     assert never.closed == (0 if nested else 1)
 
 
+@both
+async def test_a_content_of_small_items_is_stopped_at_the_next_one(response_class: Any) -> None:
+    made = 0
+    begun, closed = threading.Event(), threading.Event()
+
+    def rows() -> Iterator[bytes]:
+        nonlocal made
+        try:
+            for made in range(1, 1001):  # noqa: B007  all of them are less than a chunk
+                begun.set()
+                time.sleep(0.01)
+                yield b"row\n"
+        finally:
+            closed.set()
+
+    response = response_class([ZipMember("a", rows())])
+    async with stream(response, wait_for_start=False) as client:
+        await anyio.to_thread.run_sync(begun.wait, 20)
+        await client.disconnect()
+        await client.wait_closed()
+    assert closed.is_set()
+    assert made < 1000
+
+
 async def test_a_cleanup_that_never_ends_is_given_up_on() -> None:
     async def stubborn() -> AsyncIterator[bytes]:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -20,7 +22,7 @@ from streamkit import (
     StreamOutcome,
     StreamStopped,
 )
-from streamkit.archives import TARStreamingResponse, ZipMember, ZIPStreamingResponse
+from streamkit.archives import ZipMember, ZIPStreamingResponse
 from streamkit.testing import fetch, stream
 from tests.archives.members import (
     NOISE,
@@ -30,6 +32,7 @@ from tests.archives.members import (
     body_of,
     both,
 )
+from tests.test_sources_files import made_up_by_the_kernel
 
 pytestmark = pytest.mark.anyio
 
@@ -166,8 +169,11 @@ async def test_an_open_file_is_read_from_where_it_stands(response_class: Any) ->
     assert UNPACK[response_class](body) == {"a": b"3456"}
 
 
-async def test_a_tar_member_that_shrinks_is_an_error() -> None:
-    fetched = await fetch(TARStreamingResponse([ZipMember("a", Shrinking(b"123456"))]))
+@both
+@pytest.mark.parametrize("compress", [True, False])
+async def test_a_member_that_shrinks_is_an_error(response_class: Any, compress: bool) -> None:
+    members = [ZipMember("b", b"b"), ZipMember("a", Shrinking(b"123456"), compress=compress)]
+    fetched = await fetch(response_class(members))
     assert not fetched.complete
     assert "'a' changed while it was read" in str(fetched.error)
 
@@ -210,5 +216,61 @@ async def test_a_content_that_says_itself_nobody_reads_is_an_error() -> None:
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="there is no /proc here")
 @both
 async def test_a_file_that_says_it_is_empty_is_read_all_the_same(response_class: Any) -> None:
-    members = [ZipMember("status", Path("/proc/self/status"), compress=False)]
-    assert b"Pid:" in UNPACK[response_class](await body_of(response_class(members)))["status"]
+    for content in (Path("/proc/self/status"), open("/proc/self/status", "rb")):  # noqa: ASYNC230, SIM115
+        members = [ZipMember("status", content, compress=False)]
+        assert b"Pid:" in UNPACK[response_class](await body_of(response_class(members)))["status"]
+
+
+@both
+@pytest.mark.parametrize("compress", [True, False])
+async def test_an_open_file_whose_size_is_made_up_is_read_all_the_same(
+    response_class: Any, compress: bool
+) -> None:
+    name = made_up_by_the_kernel(os.sysconf("SC_PAGE_SIZE"))
+    members = [ZipMember("a", open(name, "rb"), compress=compress)]  # noqa: ASYNC230, SIM115
+    body = await body_of(response_class(members))
+    assert UNPACK[response_class](body) == {"a": Path(name).read_bytes()}  # noqa: ASYNC240
+
+
+def written(make: Any, data: Any) -> Any:
+    """A file that stands at its end, as after writing it."""
+    file = make()
+    file.write(data)
+    return file
+
+
+@both
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: written(io.BytesIO, b"written"), id="BytesIO"),
+        pytest.param(lambda: written(io.StringIO, "written"), id="StringIO"),
+        pytest.param(lambda: written(tempfile.TemporaryFile, b"written"), id="file"),
+        pytest.param(lambda: written(tempfile.SpooledTemporaryFile, b"written"), id="spooled"),
+    ],
+)
+async def test_an_open_file_at_its_end_is_whole_as_it_is_in_a_response(
+    make: Any, response_class: Any
+) -> None:
+    members = [ZipMember("a", make()), ZipMember("b", make(), compress=False)]
+    body = await body_of(response_class(members))
+    assert UNPACK[response_class](body) == {"a": b"written", "b": b"written"}
+
+
+class Decompressing(gzip.GzipFile):
+    """Counts the bytes that it gives."""
+
+    given = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.given += len(data)
+        return data
+
+
+@both
+async def test_a_decompressed_file_is_read_once(response_class: Any) -> None:
+    file = Decompressing(fileobj=io.BytesIO(gzip.compress(bytes(100_000))))
+    body = await body_of(response_class([ZipMember("a", file, compress=False)]))
+    assert UNPACK[response_class](body) == {"a": bytes(100_000)}
+    assert file.given == 100_000

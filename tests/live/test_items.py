@@ -69,11 +69,14 @@ async def test_an_async_file_is_content_and_is_closed(log: Log, tmp_path: Path) 
     path = tmp_path / "file"
     path.write_bytes(b"x" * 70_000)
     async with running(log) as h:
-        file = await anyio.open_file(path, "rb")
-        run = await h.live.start(file)
-        assert await run.wait() == "done"
-        assert b"".join([chunk async for chunk in run.follow()]) == b"x" * 70_000
-        assert file.wrapped.closed
+        # From its end, it is whole as well.
+        for position in (0, 70_000):
+            file = await anyio.open_file(path, "rb")
+            await file.seek(position)
+            run = await h.live.start(file)
+            assert await run.wait() == "done"
+            assert b"".join([chunk async for chunk in run.follow()]) == b"x" * 70_000
+            assert file.wrapped.closed
 
 
 async def test_an_async_file_that_fails_to_close_fails_its_run(

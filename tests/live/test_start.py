@@ -92,6 +92,12 @@ async def test_files_are_content_and_are_closed(log: Log) -> None:
         assert [chunk async for chunk in run.follow()] == ["text"]
         assert binary.closed
         assert text.closed
+        # At its end, as after writing it.
+        written = io.StringIO()
+        written.write("text")
+        run = await h.live.start(written)
+        assert await run.wait() == "done"
+        assert [chunk async for chunk in run.follow()] == ["text"]
 
 
 @pytest.mark.parametrize("is_async", [True, False])

@@ -314,6 +314,18 @@ async def test_a_live_stream_is_compressed_and_resumed_by_its_ids() -> None:
         assert b'{"n":2}' in gzip.decompress(got.body)
 
 
+@pytest.mark.parametrize(("max_buffer", "count"), [(1, 3), (65536, 5000)])
+@pytest.mark.parametrize("first", ["one", ""])
+async def test_items_of_a_thread_that_are_empty_make_room_for_more(
+    max_buffer: int, count: int, first: str
+) -> None:
+    items = iter([first, *[""] * count, "two"])
+    response = PlainTextStreamingResponse(items, compress="gzip", max_buffer=max_buffer)
+    with anyio.fail_after(20):
+        got = await fetch(response, headers=GZIP)
+    assert gzip.decompress(got.body).decode() == first + "two"
+
+
 @pytest.mark.parametrize("content", [[], iter(())], ids=["list", "iterator"])
 async def test_an_empty_stream_is_an_empty_coded_body(content: Any) -> None:
     got = await fetch(PlainTextStreamingResponse(content, compress=True), headers=GZIP)
