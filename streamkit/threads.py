@@ -22,6 +22,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from streamkit import loop
+from streamkit.errors import StreamStopped
 
 __all__ = [
     "Burst",
@@ -228,6 +229,17 @@ _local = _Local()
 def current_burst() -> Burst | None:
     """The burst that runs on this thread, if a stream's content does."""
     return _local.burst
+
+
+def leave_if_stopped() -> None:
+    """Raise `StreamStopped` in a loop that takes items and gives none, once its stream has ended.
+
+    Not in the cleanup that this begins, or that was begun otherwise.
+    """
+    burst = _local.burst
+    if burst is not None and burst.stopped and not burst.told:
+        burst.told = True
+        raise StreamStopped("the stream that reads here was stopped")
 
 
 def waiting_for_the_loop(thing: Stoppable, wait: Callable[[float], bool]) -> None:

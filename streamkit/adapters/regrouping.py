@@ -14,6 +14,7 @@ from typing import Any, AnyStr, Generic, Protocol, TypeVar, overload
 
 from streamkit.closing import close_async
 from streamkit.declare import byte_count
+from streamkit.threads import leave_if_stopped
 
 __all__ = ["rechunk", "split_events", "split_lines"]
 
@@ -200,6 +201,8 @@ class _Adapter(Iterator[T], Generic[T]):
 
     def _run(self) -> Generator[T, None, None]:
         for chunk in self._content:
+            # There may be many of them until there is something to give.
+            leave_if_stopped()
             yield from self._core.feed(chunk)
         yield from self._core.flush()
 
