@@ -26,10 +26,9 @@ from streamkit.live.link import Entries
 from streamkit.live.log import FIRST, Info
 from streamkit.live.memory_stream import ZERO
 from streamkit.live.records import END, Payload, Record, end_payload
-from streamkit.live.redis_channels import RedisChannels
+from streamkit.live.redis_channels import RedisChannels, floor_of
 from streamkit.live.redis_ids import (
     LARGEST,
-    before,
     generation_of,
     hide,
     is_whole,
@@ -38,7 +37,7 @@ from streamkit.live.redis_ids import (
     record_of,
     show,
 )
-from streamkit.live.wire import ResponseError
+from streamkit.live.wire import Command, ResponseError
 
 __all__ = ["RedisLog"]
 
@@ -233,7 +232,8 @@ class RedisLog(RedisChannels):
             if items:
                 last = show(items[0][0])
             else:
-                last = before(newest[-1][0]) if newest else await self._origin(key)
+                (about,) = await self._ask([("XINFO", "STREAM", key)])
+                last, _ = floor_of(about)
             return Info(ZERO, last, end)
         if not begin:
             return None
@@ -249,16 +249,18 @@ class RedisLog(RedisChannels):
         self, stream: str, after: str, limit: int, *, channel: bool = False
     ) -> list[Record]:
         key, id_ = self._key(stream, channel), hide(after)
-        begin, there, found = await self._ask(
+        first: Command = ("XRANGE", key, "-", "+", "COUNT", 1)
+        # The question whether some are gone comes last, so that none goes after it.
+        found, there, begin = await self._ask(
             [
-                ("XRANGE", key, "-", "+", "COUNT", 1),
-                ("XRANGE", key, id_, id_),
                 ("XRANGE", key, f"({id_}", "+", "COUNT", limit),
+                ("XRANGE", key, id_, id_),
+                ("XINFO", "STREAM", key) if channel else first,
             ],
         )
         records = [record_of(entry) for entry in found]
         if channel:
-            if not there and not await self._begins_after(key, after, begin):
+            if not there and after != floor_of(begin)[0]:
                 raise Gone(after)
             return records
         generation = generation_of(begin[0][1])[0] if begin else None

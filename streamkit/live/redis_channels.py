@@ -9,14 +9,13 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
-from streamkit.live.link import Entries
 from streamkit.live.memory_stream import ZERO
 from streamkit.live.records import Payload
 from streamkit.live.redis_client import RedisClient
 from streamkit.live.redis_ids import before, milliseconds, show
 from streamkit.live.wire import Command
 
-__all__ = ["RedisChannels"]
+__all__ = ["RedisChannels", "floor_of"]
 
 # Newest records among which one is looked for that may have been appended before.
 NEWEST = 4096
@@ -76,12 +75,8 @@ class RedisChannels(RedisClient):
 
     async def oldest(self, channel: str, history: int, max_age: float | None) -> str:
         key = self._channel_key(channel)
-        now, size, first = await self._ask(
-            [("TIME",), ("XLEN", key), ("XRANGE", key, "-", "+", "COUNT", 1)]
-        )
-        if not first:
-            return await self._origin(key)
-        floor = before(first[0][0])
+        now, about = await self._ask([("TIME",), ("XINFO", "STREAM", key)])
+        floor, size = floor_of(about)
         extra = size - history
         asked: list[Command] = []
         if extra > 0:
@@ -98,22 +93,16 @@ class RedisChannels(RedisClient):
                 floor = max(floor, show(entries[-1][0]))
         return floor
 
-    async def _origin(self, key: str) -> str:
-        """The id of an empty channel's newest record, which was trimmed; there may be none."""
-        (info,) = await self._ask([("XINFO", "STREAM", key)])
-        if isinstance(info, Exception):
-            return ZERO
-        fields = dict(zip(info[::2], info[1::2], strict=True))
-        return show(fields[b"last-generated-id"])
 
-    async def _begins_after(self, key: str, after: str, first: Entries) -> bool:
-        """Whether nothing that a channel ever gave lies between an id and its first record."""
-        if first and before(first[0][0]) == after:
-            return True
-        (info,) = await self._ask([("XINFO", "STREAM", key)])
-        if isinstance(info, Exception):
-            return after == ZERO
-        fields = dict(zip(info[::2], info[1::2], strict=True))
-        if not first:
-            return bool(show(fields[b"last-generated-id"]) == after)
-        return after == ZERO and fields.get(b"entries-added") == fields[b"length"]
+def floor_of(about: Any) -> tuple[str, int]:
+    """The id before the oldest record of a channel, and how many there are, as XINFO has it."""
+    if isinstance(about, Exception):
+        # Nothing was published, or all is forgotten.
+        return ZERO, 0
+    fields = dict(zip(about[::2], about[1::2], strict=True))
+    size = fields[b"length"]
+    if not size:
+        return show(fields[b"last-generated-id"]), 0
+    # Who came before the first item has missed nothing as long as none was dropped.
+    is_whole = fields.get(b"entries-added") == size
+    return ZERO if is_whole else before(fields[b"first-entry"][0]), size
