@@ -44,8 +44,8 @@ __all__ = ["RedisLog"]
 # The part of a lease for which it has been missing when its producer is lost. It is longer than the
 # time between two renewals.
 ABSENCE = 3
-# Leases whose absence is remembered.
-MISSING = 1024
+# Leases after which it is forgotten since when one has been missing.
+FORGOTTEN = 10
 
 
 class RedisLog(RedisChannels):
@@ -183,7 +183,7 @@ class RedisLog(RedisChannels):
         # One look is not enough: Redis may have been slow, or have made room.
         now = monotonic()
         since = self._missing.setdefault(token, now)
-        if len(self._missing) > MISSING:
+        while now - next(iter(self._missing.values()), now) > FORGOTTEN * lease:
             del self._missing[next(iter(self._missing))]
         # The producer had no way to renew it while Redis was away.
         assert self._wire is not None

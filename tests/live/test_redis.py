@@ -138,16 +138,15 @@ async def test_that_redis_is_slow_now_and_then_excuses_no_missing_lease(place: P
         await log.aclose()
 
 
-async def test_what_is_remembered_of_missing_leases_is_bounded(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("streamkit.live.redis.MISSING", 3)
+async def test_a_lease_that_nobody_asks_for_any_more_is_forgotten(place: Place) -> None:
     log = place.log()
     await log.open()
     try:
         for n in range(5):
             assert await log.is_alive(f"run-{n}", lease=600.0)
-        assert list(log._missing) == ["run-2", "run-3", "run-4"]
+        log._missing |= dict.fromkeys(["run-0", "run-1"], -math.inf)
+        await log.is_alive("run", lease=600.0)
+        assert list(log._missing) == ["run-2", "run-3", "run-4", "run"]
     finally:
         await log.aclose()
 
