@@ -91,6 +91,19 @@ async def test_a_thread_closes_a_channel_which_takes_items_afterwards(log: Log) 
         await again.aclose()
 
 
+async def test_who_comes_back_with_the_id_of_the_end_has_all_of_it(log: Log) -> None:
+    async with running(log) as h:
+        run = await h.done(1, 2)
+        channel = h.live.channel("c", history=10)
+        await channel.publish(1)
+        await channel.close()
+        for follow_after, name in (run.follow, "run"), (channel.follow, "c"):
+            info = await log.info(name, channel=name == "c")
+            assert info is not None
+            assert info.end is not None
+            assert (await follow_after(info.end.id).open()).status_code == 204
+
+
 async def test_what_threads_have_published_comes_before_the_end(log: Log) -> None:
     async with running(log) as h:
         channel, follow = await followed_channel(h, history=500)
