@@ -53,16 +53,16 @@ class Keeper:
         self._lease_due = 0.0
         self._stopped = False
         self._ended = anyio.Event()
-        loop.spawn(self._run)
+        self._task = loop.spawn(self._run)
 
     def change(self) -> None:
         """Something may be due earlier than was thought."""
         self._changed.set()
 
     async def stop(self) -> None:
-        """End the task."""
+        """End the task, whatever it waits for: the log may not answer."""
         self._stopped = True
-        self._changed.set()
+        self._task.cancel()
         await self._ended.wait()
 
     async def _run(self) -> None:
