@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Sequence
 from itertools import count
@@ -28,7 +27,6 @@ class RedisChannels(RedisClient):
         self, url_or_client: Any, *, prefix: str = "streamkit:", timeout: float = 30.0
     ) -> None:
         super().__init__(url_or_client, prefix=prefix, timeout=timeout)
-        self._process = secrets.token_hex(6)
         self._numbers = count(1)
         # When each channel with a `max_age` was trimmed last.
         self._trimmed: dict[str, float] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 import socket
 import subprocess
@@ -128,6 +129,22 @@ async def test_what_was_published_and_not_confirmed_is_published_once(proxy: Pro
         assert [await anext(follow) for _ in range(3)] == [1, 2, 3]
         assert follow.position == third
         await follow.aclose()
+
+
+async def test_processes_that_were_forked_take_their_items_for_their_own(
+    redis_server: RedisServer,
+) -> None:
+    log = log_of(redis_server)
+    # As `gunicorn --preload` does: made once, and opened in each worker.
+    forked = copy.deepcopy(log)
+    for each in log, forked:
+        await each.open()
+        await each.publish("c", [ITEM], keep=10, max_age=None, ttl=60)
+        await each.aclose()
+    with redis.Redis(port=redis_server.port) as client:
+        one, other = client.xrange(f"{log._prefix}channel:c")
+    # By its token an item is found that may have been appended before a connection broke.
+    assert one[1][b"t"] != other[1][b"t"]
 
 
 async def test_an_end_that_was_not_confirmed_stands(proxy: Proxy) -> None:
