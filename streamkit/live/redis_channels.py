@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Sequence
 from itertools import count
 from time import monotonic
@@ -18,6 +18,8 @@ __all__ = ["RedisChannels", "floor_of"]
 
 # Newest records among which one is looked for that may have been appended before.
 NEWEST = 4096
+# Channels of which is known when they were trimmed.
+TRIMMED = 1024
 
 
 class RedisChannels(RedisClient):
@@ -46,11 +48,7 @@ class RedisChannels(RedisClient):
             token: ("XADD", key, "MAXLEN", keep, "*", *payload, "t", token)
             for token, payload in zip(tokens, payloads, strict=True)
         }
-        after = [("PEXPIRE", key, milliseconds(max(ttl, max_age or 0)))]
-        if max_age is not None and monotonic() - self._trimmed.get(channel, -1e9) > 1:
-            self._trimmed[channel] = monotonic()
-            oldest = time.time_ns() // 1_000_000 - 2 * milliseconds(max_age) - 1000
-            after.append(("XTRIM", key, "MINID", "~", max(oldest, 0)))  # type: ignore[arg-type]
+        after = ("PEXPIRE", key, milliseconds(max(ttl, max_age or 0)))
         ids: dict[str, str] = {}
 
         async def find() -> None:
@@ -64,12 +62,25 @@ class RedisChannels(RedisClient):
                     ids[token] = show(raw)
 
         def commands() -> list[Command]:
-            return [*left.values(), *after]
+            return [*left.values(), after]
 
         replies = await self._ask(commands, before_again=find)
         for token, reply in zip(tuple(left), replies, strict=False):
             ids[token] = show(reply)
+        if max_age is not None:
+            self._trim(key, int(ids[tokens[-1]][:13]), max_age)
         return [ids[token] for token in tokens]
+
+    def _trim(self, key: str, now: int, max_age: float) -> None:
+        """Drop what is old by Redis' clock, from time to time; this process may have another."""
+        oldest = now - 2 * milliseconds(max_age) - 1000
+        if oldest < 0 or monotonic() - self._trimmed.get(key, -math.inf) <= 1:
+            return
+        if len(self._trimmed) >= TRIMMED:
+            self._trimmed.clear()
+        self._trimmed[key] = monotonic()
+        if self._wire is not None:
+            self._wire.post([("XTRIM", key, "MINID", "~", oldest)])
 
     async def oldest(self, channel: str, history: int, max_age: float | None) -> str:
         key = self._channel_key(channel)

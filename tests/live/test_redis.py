@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from time import monotonic
@@ -300,6 +301,30 @@ async def are_followed(h: Any) -> None:
     await other.publish("read")
     assert await anext(follow) == "read"
     await follow.aclose()
+
+
+@pytest.mark.parametrize("hours_ahead", [0, 1])
+async def test_old_items_of_a_channel_are_dropped_by_the_clock_of_redis(
+    place: Place, monkeypatch: pytest.MonkeyPatch, hours_ahead: int
+) -> None:
+    monkeypatch.setattr("streamkit.live.redis_channels.TRIMMED", 2)
+    now = time.time_ns
+    monkeypatch.setattr("time.time_ns", lambda: now() + hours_ahead * 3600 * 10**9)
+    times: Any = {"keep": 1000, "max_age": 60.0, "ttl": 60.0}
+    log = place.log()
+    await log.open()
+    for name in "abc":
+        key = place.channel(name)
+        with place.client.pipeline() as pipeline:
+            for n in range(300):
+                pipeline.xadd(key, {"j": "1", "t": "old"}, id=f"{now() // 10**6 - 600_000}-{n}")
+            pipeline.execute()
+        await log.publish(name, [ITEM] * 300, **times)
+        # Redis drops them by the hundred.
+        await until(lambda key=key: place.client.xlen(key) < 500)
+        assert place.client.xlen(key) >= 300
+        assert len(log._trimmed) <= 2
+    await log.aclose()
 
 
 async def test_a_channel_that_was_emptied_goes_on(place: Place) -> None:
