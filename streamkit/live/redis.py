@@ -18,9 +18,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
+from streamkit import loop
 from streamkit.live.errors import Gone, LogUnavailable, RunEnded
 from streamkit.live.link import Entries
 from streamkit.live.log import FIRST, Info
@@ -82,24 +85,33 @@ class RedisLog(RedisChannels):
         key, token = self._run_key(run), secrets.token_hex(8)
         generation = time.time_ns() // 1_000_000
         fields = ("g", generation, "t", token, "l", "" if linger is None else linger)
-        replies = await self._ask(
-            [
-                ("MULTI",),
-                ("XADD", key, "0-1", *fields),
-                # As long as it runs it stays for longer than its lease, which is renewed with it.
-                ("PEXPIRE", key, milliseconds(max(ttl, 2 * lease)), "NX"),
-                ("SET", self._lease_key(token), 1, "PX", milliseconds(lease)),
-                ("EXEC",),
-            ],
-            timeout=FIRST,
-        )
-        if isinstance(replies[-1][0], ResponseError):
-            # It was begun before; by this call, if that had to be sent twice.
-            head = await self._head(run, timeout=FIRST)
-            if head is None or head[1] != token:
-                return None
+        commands: list[Command] = [
+            ("MULTI",),
+            ("XADD", key, "0-1", *fields),
+            # As long as it runs it stays for longer than its lease, which is renewed with it.
+            ("PEXPIRE", key, milliseconds(max(ttl, 2 * lease)), "NX"),
+            ("SET", self._lease_key(token), 1, "PX", milliseconds(lease)),
+            ("EXEC",),
+        ]
+        try:
+            replies = await self._ask(commands, timeout=FIRST)
+            if isinstance(replies[-1][0], ResponseError):
+                # It was begun before; by this call, if that had to be sent twice.
+                head = await self._head(run, timeout=FIRST)
+                if head is None or head[1] != token:
+                    return None
+        except BaseException:
+            # It may begin all the same, and nobody would produce it.
+            loop.spawn(partial(self._undo, run, token))
+            raise
         self._mine[key] = (generation, token, 0)
         return show(f"{generation}-0".encode())
+
+    async def _undo(self, run: str, token: str) -> None:
+        with suppress(LogUnavailable):
+            head = await self._head(run)
+            if head is not None and head[1] == token:
+                await self._ask([("DEL", self._run_key(run), self._lease_key(token))])
 
     async def append(self, run: str, number: int, payloads: Sequence[Payload]) -> list[str]:
         key = self._run_key(run)
