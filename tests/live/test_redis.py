@@ -171,6 +171,25 @@ async def test_a_run_lingers_for_a_reader_elsewhere(place: Place) -> None:
         assert content.closed == 1
 
 
+async def test_only_a_run_that_is_to_end_is_asked_for_its_readers_elsewhere(place: Place) -> None:
+    asked: list[str] = []
+
+    class Asked(RedisLog):
+        async def is_attended(self, run: str) -> bool:
+            asked.append(run)
+            return await super().is_attended(run)
+
+    async with running(place.log(Asked), lease=1000.0) as h:
+        runs = [await h.live.start(Content(), id=f"run-{n}", linger=500) for n in range(5)]
+        # With the leases all are asked for.
+        await until(lambda: asked)
+        asked.clear()
+        h.live._core.producers["run-3"].unread_since = -math.inf
+        h.live._core.change()
+        assert await runs[3].wait() == "cancelled"
+        assert asked == ["run-3"]
+
+
 async def test_readers_of_a_run_that_redis_lost_are_told(place: Place) -> None:
     content = Content()
     async with running(place.log(), lease=0.4) as one, running(place.log(), lease=0.4) as two:
