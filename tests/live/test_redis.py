@@ -457,6 +457,19 @@ async def test_a_log_of_a_client_takes_its_settings(place: Place) -> None:
     assert place.client.ping()
 
 
+async def test_names_are_utf_8_whatever_a_client_writes(
+    place: Place, redis_server: RedisServer
+) -> None:
+    with redis.Redis(port=redis_server.port, encoding="latin-1", protocol=3) as client:
+        async with running(RedisLog(client, prefix=place.prefix)) as h:
+            follow = h.live.channel("prix-été").follow()
+            await follow.open()
+            await h.live.channel("prix-été").publish(1)
+            with anyio.fail_after(10):
+                assert await anext(follow) == 1
+            await follow.aclose()
+
+
 async def test_readers_are_cut_when_redis_is_away_for_longer_than_the_timeout() -> None:
     import shutil
 
