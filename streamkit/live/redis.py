@@ -29,9 +29,10 @@ from streamkit.live.link import Entries
 from streamkit.live.log import FIRST, Info
 from streamkit.live.memory_stream import ZERO
 from streamkit.live.records import END, Payload, Record, end_payload
-from streamkit.live.redis_channels import RedisChannels, floor_of
+from streamkit.live.redis_channels import RedisChannels
 from streamkit.live.redis_ids import (
     LARGEST,
+    floor_of,
     generation_of,
     hide,
     is_whole,

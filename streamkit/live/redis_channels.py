@@ -8,13 +8,12 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
-from streamkit.live.memory_stream import ZERO
 from streamkit.live.records import Payload
 from streamkit.live.redis_client import RedisClient
-from streamkit.live.redis_ids import before, milliseconds, show
+from streamkit.live.redis_ids import floor_of, milliseconds, show
 from streamkit.live.wire import Command
 
-__all__ = ["RedisChannels", "floor_of"]
+__all__ = ["RedisChannels"]
 
 # Newest records among which one is looked for that may have been appended before.
 NEWEST = 4096
@@ -101,17 +100,3 @@ class RedisChannels(RedisClient):
             if entries:
                 floor = max(floor, show(entries[-1][0]))
         return floor
-
-
-def floor_of(about: Any) -> tuple[str, int]:
-    """The id before the oldest record of a channel, and how many there are, as XINFO has it."""
-    if isinstance(about, Exception):
-        # Nothing was published, or all is forgotten.
-        return ZERO, 0
-    fields = dict(zip(about[::2], about[1::2], strict=True))
-    size = fields[b"length"]
-    if not size:
-        return show(fields[b"last-generated-id"]), 0
-    # Who came before the first item has missed nothing as long as none was dropped.
-    is_whole = fields.get(b"entries-added") == size
-    return ZERO if is_whole else before(fields[b"first-entry"][0]), size

@@ -251,6 +251,22 @@ async def test_what_was_trimmed_while_the_loop_was_busy_is_told(
             await anext_but(0, follow)
 
 
+async def test_what_was_trimmed_before_the_first_item_of_a_reader_is_told(
+    redis_server: RedisServer,
+) -> None:
+    async with running(log_of(redis_server)) as h:
+        log: Any = h.live._core.log
+        _, follow = await followed_channel(h, history=1000)
+        key = f"{log._prefix}channel:c"
+        # In one piece, as all is that comes while a connection is away.
+        with redis.Redis(port=redis_server.port) as client, client.pipeline() as pipeline:
+            for n in range(3000):
+                pipeline.xadd(key, {"j": str(n), "t": f"other-{n}"}, maxlen=1025, approximate=False)
+            pipeline.execute()
+        with pytest.raises(SlowReader):
+            await anext(follow)
+
+
 class Sink:
     """Keeps what a log feeds it."""
 
