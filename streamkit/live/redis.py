@@ -193,12 +193,14 @@ class RedisLog(RedisChannels):
         if there:
             self._missing.pop(token, None)
             return True
+        # A write that changes nothing: it is refused where the producer's are.
+        await self._ask([("SET", self._lease_key(token), 1, "XX", "KEEPTTL")], timeout=lease)
         # One look is not enough: Redis may have been slow, or have made room.
         now = monotonic()
         since = self._missing.setdefault(token, now)
         while now - next(iter(self._missing.values()), now) > FORGOTTEN * lease:
             del self._missing[next(iter(self._missing))]
-        # The producer had no way to renew it while Redis was away.
+        # The producer had no way to renew it while Redis was away, or refused it.
         assert self._wire is not None
         assert self._link is not None
         contact_since = max(self._wire.contact_since, self._link.contact_since)

@@ -202,6 +202,8 @@ class Wire:
                     self._wait_for_reply(connection)
                     call.replies.append(_reply(connection))
                 call.error = _refusal(call.replies)
+                if isinstance(call.error, TryAgain):
+                    self.contact_since = monotonic()
         except Exception as exc:
             self._disconnect()
             self.contact_since = monotonic()

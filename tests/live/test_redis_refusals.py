@@ -71,6 +71,28 @@ async def test_what_redis_refuses_for_a_while_is_appended_afterwards(
         await h.done(id="refused")
 
 
+async def test_a_run_whose_lease_redis_refuses_is_not_lost(
+    redis_server: RedisServer, client: Any
+) -> None:
+    here = log_of(redis_server)
+    there = RedisLog(redis_server.url, prefix=here._prefix)
+    async with running(here, lease=1.5) as one, running(there, lease=1.5) as two:
+        content, run, reader = await followed_run(one)
+        other = two.live.follow(run.id)
+        await other.open()
+        with setting(client, "maxmemory", "1", "0"):
+            await until(lambda: not client.keys(f"{here._prefix}lease:*"))
+            # Long enough for others to miss it, and to want to say so.
+            await anyio.sleep(1.5)
+        await until(lambda: client.keys(f"{here._prefix}lease:*"))
+        # What was refused is tried again by now.
+        await anyio.sleep(1)
+        content.put(1)
+        content.end()
+        assert [item async for item in reader] == [item async for item in other] == [1]
+        assert await two.live.state(run.id) == "done"
+
+
 async def test_a_run_that_redis_was_too_slow_to_begin_can_be_begun_again(
     redis_server: RedisServer, client: Any
 ) -> None:
