@@ -121,6 +121,7 @@ class Channel:
     def close(self) -> Closing:
         """End the bodies of all readers, in all processes, cleanly; await it to know it is done.
 
+        It may be called in any thread, as in a `def` endpoint.
         Browsers that come back are told so, by a 204. Publishing again opens the channel again.
         """
         self._core.check_running()
@@ -129,7 +130,7 @@ class Channel:
         with self._has_room:
             self._from_threads.append(end_payload("done"))
             self._closings.append(closing)
-        self._begin_publishing()
+        self._core.call_soon_threadsafe(self._begin_publishing)
         return closing
 
     async def _append(self, payloads: list[Payload]) -> list[str]:

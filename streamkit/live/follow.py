@@ -152,7 +152,8 @@ class Follow(AsyncIterator[Any]):
             raise UnknownStream(self._name)
         with in_time():
             page = await self._find_position(info)
-        has_all = self._after is not None and self._position == info.last and self._missed is None
+        # An end has an id, too.
+        has_all = self._after is not None and self._position >= info.last and self._missed is None
         if info.end is not None and has_all:
             start = ResponseStart(204, {"Stream-State": end_state(info.end)[0]})
         else:

@@ -53,16 +53,16 @@ class Keeper:
         self._lease_due = 0.0
         self._stopped = False
         self._ended = anyio.Event()
-        loop.spawn(self._run)
+        self._task = loop.spawn(self._run)
 
     def change(self) -> None:
         """Something may be due earlier than was thought."""
         self._changed.set()
 
     async def stop(self) -> None:
-        """End the task."""
+        """End the task, whatever it waits for: the log may not answer."""
         self._stopped = True
-        self._changed.set()
+        self._task.cancel()
         await self._ended.wait()
 
     async def _run(self) -> None:
@@ -87,9 +87,14 @@ class Keeper:
             self._lease_due = min(self._lease_due, now + self._core.lease / FRACTION)
             due = self._lease_due - now
         for producer in self._core.producers.values():
-            if producer.lingers and producer.unread_since is not None:
-                due = min(due, producer.unread_since + self._patience(producer) - now)
+            due = min(due, self._end_due(producer) - now)
         return due
+
+    def _end_due(self, producer: Producer) -> float:
+        """When a run ends unless it gets a reader."""
+        if not producer.lingers or producer.unread_since is None:
+            return math.inf
+        return producer.unread_since + self._patience(producer)
 
     def _patience(self, producer: Producer) -> float:
         if producer.linger == 0 and not producer.had_reader:
@@ -101,14 +106,16 @@ class Keeper:
     async def _look_after_all(self) -> None:
         jobs: list[tuple[Callable[[str], Coroutine[Any, Any, None]], str]] = []
         now = monotonic()
-        if self._core.log.remote and now >= self._lease_due:
+        looks = self._core.log.remote and now >= self._lease_due
+        if looks:
             self._lease_due = now + self._core.lease / FRACTION
             jobs += [(self._renew, producer.run) for producer in self._core.producers.values()]
             for (is_channel, name), tail in self._core.tails.items():
                 if not is_channel and name not in self._core.producers and tail.end is None:
                     jobs.append((self._watch, name))
         for producer in self._core.producers.values():
-            if producer.lingers and producer.unread_since is not None:
+            # Readers elsewhere are asked for with each look, and at the end.
+            if (due := self._end_due(producer)) <= now or (looks and due < math.inf):
                 jobs.append((self._check_linger, producer.run))
         # Together, so that they go in one round trip.
         async with anyio.create_task_group() as group:

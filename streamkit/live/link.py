@@ -12,7 +12,7 @@ from typing import Any
 
 from streamkit import loop
 from streamkit.live.log import WINDOW
-from streamkit.live.redis_ids import Entry
+from streamkit.live.redis_ids import Entry, floor_of, show
 from streamkit.live.wire import FAILURES, Command, Connect
 from streamkit.threads import run_in_stream_thread
 
@@ -168,21 +168,22 @@ class Link:
                 self._took(key, entries, streams[key])
 
     def _read_checked(self, key: bytes, last: bytes) -> None:
-        """Read at once, and see whether the last record that was read is still there."""
+        """Read at once, and see whether something is missing after the last that was read."""
         connection = self._connection
         commands: list[Command] = [
             ("MULTI",),
             ("XRANGE", key, last, last),
+            ("XINFO", "STREAM", key),
             ("XREAD", "COUNT", COUNT, "STREAMS", key, last),
             ("EXEC",),
         ]
         connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         for _ in commands[:-1]:
             connection.read_response()
-        found, read = connection.read_response()
+        found, about, read = connection.read_response()
         entries = read[0][1] if read else []
         if entries:
-            self._took(key, entries, last, not found and last != b"0-0")
+            self._took(key, entries, last, not found and show(last) != floor_of(about)[0])
 
     def _took(self, key: bytes, entries: Entries, after: bytes, missed: bool | None = None) -> None:
         """Take what comes after an id; `missed` is None if that was not looked at."""

@@ -25,8 +25,8 @@ logger: logging.Logger = logging.getLogger("streamkit")
 
 # Seconds for which content that never waits may keep the loop.
 SLICE = 0.001
-# Items that may wait for the log before their content does.
-BACKLOG = 1024
+# Items, and their bytes, that may wait for the log before their content does.
+BACKLOG, MOST = 1024, 1024 * 1024
 
 
 class Producer:
@@ -64,6 +64,7 @@ class Producer:
         # How often the loop had its turn while items were taken.
         self._turns = 0
         self._pending: list[Payload] = []
+        self._size = 0
         self._appending = False
         self._appended = loop.make_signal()
         # Once the log has failed, this process alone goes on.
@@ -160,15 +161,20 @@ class Producer:
             await self._append_all([payload])
         else:
             self._pending.append(payload)
+            self._size += len(payload.data)
             if not self._appending:
                 self._appending = True
                 loop.spawn(self._append_pending)
-            while len(self._pending) > BACKLOG and self._log_error is None:
+            while self._is_full and self._log_error is None:
                 await self._appended.wait()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._pending) > BACKLOG or self._size > MOST
 
     async def _append_pending(self) -> None:
         while self._pending:
-            batch, self._pending = self._pending[:BACKLOG], self._pending[BACKLOG:]
+            batch, self._pending, self._size = self._pending, [], 0
             await self._append_all(batch)
             self._appended.set()
         self._appending = False

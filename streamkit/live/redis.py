@@ -18,9 +18,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
+from streamkit import loop
 from streamkit.live.errors import Gone, LogUnavailable, RunEnded
 from streamkit.live.link import Entries
 from streamkit.live.log import FIRST, Info
@@ -29,7 +32,7 @@ from streamkit.live.records import END, Payload, Record, end_payload
 from streamkit.live.redis_channels import RedisChannels
 from streamkit.live.redis_ids import (
     LARGEST,
-    before,
+    floor_of,
     generation_of,
     hide,
     is_whole,
@@ -38,15 +41,15 @@ from streamkit.live.redis_ids import (
     record_of,
     show,
 )
-from streamkit.live.wire import ResponseError
+from streamkit.live.wire import Command, ResponseError
 
 __all__ = ["RedisLog"]
 
 # The part of a lease for which it has been missing when its producer is lost. It is longer than the
 # time between two renewals.
 ABSENCE = 3
-# Leases whose absence is remembered.
-MISSING = 1024
+# Leases after which it is forgotten since when one has been missing.
+FORGOTTEN = 10
 
 
 class RedisLog(RedisChannels):
@@ -83,24 +86,33 @@ class RedisLog(RedisChannels):
         key, token = self._run_key(run), secrets.token_hex(8)
         generation = time.time_ns() // 1_000_000
         fields = ("g", generation, "t", token, "l", "" if linger is None else linger)
-        replies = await self._ask(
-            [
-                ("MULTI",),
-                ("XADD", key, "0-1", *fields),
-                # As long as it runs it stays for longer than its lease, which is renewed with it.
-                ("PEXPIRE", key, milliseconds(max(ttl, 2 * lease)), "NX"),
-                ("SET", self._lease_key(token), 1, "PX", milliseconds(lease)),
-                ("EXEC",),
-            ],
-            timeout=FIRST,
-        )
-        if isinstance(replies[-1][0], ResponseError):
-            # It was begun before; by this call, if that had to be sent twice.
-            head = await self._head(run, timeout=FIRST)
-            if head is None or head[1] != token:
-                return None
+        commands: list[Command] = [
+            ("MULTI",),
+            ("XADD", key, "0-1", *fields),
+            # As long as it runs it stays for longer than its lease, which is renewed with it.
+            ("PEXPIRE", key, milliseconds(max(ttl, 2 * lease)), "NX"),
+            ("SET", self._lease_key(token), 1, "PX", milliseconds(lease)),
+            ("EXEC",),
+        ]
+        try:
+            replies = await self._ask(commands, timeout=FIRST)
+            if isinstance(replies[-1][0], ResponseError):
+                # It was begun before; by this call, if that had to be sent twice.
+                head = await self._head(run, timeout=FIRST)
+                if head is None or head[1] != token:
+                    return None
+        except BaseException:
+            # It may begin all the same, and nobody would produce it.
+            loop.spawn(partial(self._undo, run, token))
+            raise
         self._mine[key] = (generation, token, 0)
         return show(f"{generation}-0".encode())
+
+    async def _undo(self, run: str, token: str) -> None:
+        with suppress(LogUnavailable):
+            head = await self._head(run)
+            if head is not None and head[1] == token:
+                await self._ask([("DEL", self._run_key(run), self._lease_key(token))])
 
     async def append(self, run: str, number: int, payloads: Sequence[Payload]) -> list[str]:
         key = self._run_key(run)
@@ -181,12 +193,14 @@ class RedisLog(RedisChannels):
         if there:
             self._missing.pop(token, None)
             return True
+        # A write that changes nothing: it is refused where the producer's are.
+        await self._ask([("SET", self._lease_key(token), 1, "XX", "KEEPTTL")], timeout=lease)
         # One look is not enough: Redis may have been slow, or have made room.
         now = monotonic()
         since = self._missing.setdefault(token, now)
-        if len(self._missing) > MISSING:
+        while now - next(iter(self._missing.values()), now) > FORGOTTEN * lease:
             del self._missing[next(iter(self._missing))]
-        # The producer had no way to renew it while Redis was away.
+        # The producer had no way to renew it while Redis was away, or refused it.
         assert self._wire is not None
         assert self._link is not None
         contact_since = max(self._wire.contact_since, self._link.contact_since)
@@ -233,7 +247,8 @@ class RedisLog(RedisChannels):
             if items:
                 last = show(items[0][0])
             else:
-                last = before(newest[-1][0]) if newest else await self._origin(key)
+                (about,) = await self._ask([("XINFO", "STREAM", key)])
+                last, _ = floor_of(about)
             return Info(ZERO, last, end)
         if not begin:
             return None
@@ -249,16 +264,18 @@ class RedisLog(RedisChannels):
         self, stream: str, after: str, limit: int, *, channel: bool = False
     ) -> list[Record]:
         key, id_ = self._key(stream, channel), hide(after)
-        begin, there, found = await self._ask(
+        first: Command = ("XRANGE", key, "-", "+", "COUNT", 1)
+        # The question whether some are gone comes last, so that none goes after it.
+        found, there, begin = await self._ask(
             [
-                ("XRANGE", key, "-", "+", "COUNT", 1),
-                ("XRANGE", key, id_, id_),
                 ("XRANGE", key, f"({id_}", "+", "COUNT", limit),
+                ("XRANGE", key, id_, id_),
+                ("XINFO", "STREAM", key) if channel else first,
             ],
         )
         records = [record_of(entry) for entry in found]
         if channel:
-            if not there and not await self._begins_after(key, after, begin):
+            if not there and after != floor_of(begin)[0]:
                 raise Gone(after)
             return records
         generation = generation_of(begin[0][1])[0] if begin else None

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
-import time
+import math
 from collections.abc import Sequence
 from itertools import count
 from time import monotonic
 from typing import Any
 
-from streamkit.live.link import Entries
-from streamkit.live.memory_stream import ZERO
 from streamkit.live.records import Payload
 from streamkit.live.redis_client import RedisClient
-from streamkit.live.redis_ids import before, milliseconds, show
+from streamkit.live.redis_ids import floor_of, milliseconds, show
 from streamkit.live.wire import Command
 
 __all__ = ["RedisChannels"]
 
 # Newest records among which one is looked for that may have been appended before.
 NEWEST = 4096
+# Channels of which is known when they were trimmed.
+TRIMMED = 1024
 
 
 class RedisChannels(RedisClient):
@@ -29,7 +28,6 @@ class RedisChannels(RedisClient):
         self, url_or_client: Any, *, prefix: str = "streamkit:", timeout: float = 30.0
     ) -> None:
         super().__init__(url_or_client, prefix=prefix, timeout=timeout)
-        self._process = secrets.token_hex(6)
         self._numbers = count(1)
         # When each channel with a `max_age` was trimmed last.
         self._trimmed: dict[str, float] = {}
@@ -49,11 +47,7 @@ class RedisChannels(RedisClient):
             token: ("XADD", key, "MAXLEN", keep, "*", *payload, "t", token)
             for token, payload in zip(tokens, payloads, strict=True)
         }
-        after = [("PEXPIRE", key, milliseconds(max(ttl, max_age or 0)))]
-        if max_age is not None and monotonic() - self._trimmed.get(channel, -1e9) > 1:
-            self._trimmed[channel] = monotonic()
-            oldest = time.time_ns() // 1_000_000 - 2 * milliseconds(max_age) - 1000
-            after.append(("XTRIM", key, "MINID", "~", max(oldest, 0)))  # type: ignore[arg-type]
+        after = ("PEXPIRE", key, milliseconds(max(ttl, max_age or 0)))
         ids: dict[str, str] = {}
 
         async def find() -> None:
@@ -67,21 +61,30 @@ class RedisChannels(RedisClient):
                     ids[token] = show(raw)
 
         def commands() -> list[Command]:
-            return [*left.values(), *after]
+            return [*left.values(), after]
 
         replies = await self._ask(commands, before_again=find)
         for token, reply in zip(tuple(left), replies, strict=False):
             ids[token] = show(reply)
+        if max_age is not None:
+            self._trim(key, int(ids[tokens[-1]][:13]), max_age)
         return [ids[token] for token in tokens]
+
+    def _trim(self, key: str, now: int, max_age: float) -> None:
+        """Drop what is old by Redis' clock, from time to time; this process may have another."""
+        oldest = now - 2 * milliseconds(max_age) - 1000
+        if oldest < 0 or monotonic() - self._trimmed.get(key, -math.inf) <= 1:
+            return
+        if len(self._trimmed) >= TRIMMED:
+            self._trimmed.clear()
+        self._trimmed[key] = monotonic()
+        if self._wire is not None:
+            self._wire.post([("XTRIM", key, "MINID", "~", oldest)])
 
     async def oldest(self, channel: str, history: int, max_age: float | None) -> str:
         key = self._channel_key(channel)
-        now, size, first = await self._ask(
-            [("TIME",), ("XLEN", key), ("XRANGE", key, "-", "+", "COUNT", 1)]
-        )
-        if not first:
-            return await self._origin(key)
-        floor = before(first[0][0])
+        now, about = await self._ask([("TIME",), ("XINFO", "STREAM", key)])
+        floor, size = floor_of(about)
         extra = size - history
         asked: list[Command] = []
         if extra > 0:
@@ -97,23 +100,3 @@ class RedisChannels(RedisClient):
             if entries:
                 floor = max(floor, show(entries[-1][0]))
         return floor
-
-    async def _origin(self, key: str) -> str:
-        """The id of an empty channel's newest record, which was trimmed; there may be none."""
-        (info,) = await self._ask([("XINFO", "STREAM", key)])
-        if isinstance(info, Exception):
-            return ZERO
-        fields = dict(zip(info[::2], info[1::2], strict=True))
-        return show(fields[b"last-generated-id"])
-
-    async def _begins_after(self, key: str, after: str, first: Entries) -> bool:
-        """Whether nothing that a channel ever gave lies between an id and its first record."""
-        if first and before(first[0][0]) == after:
-            return True
-        (info,) = await self._ask([("XINFO", "STREAM", key)])
-        if isinstance(info, Exception):
-            return after == ZERO
-        fields = dict(zip(info[::2], info[1::2], strict=True))
-        if not first:
-            return bool(show(fields[b"last-generated-id"]) == after)
-        return after == ZERO and fields.get(b"entries-added") == fields[b"length"]

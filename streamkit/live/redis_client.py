@@ -38,13 +38,16 @@ class RedisClient:
         self._connect = make_connection(url_or_client)
         self._prefix = prefix
         self._timeout = min(float(timeout), LONGEST)
+        # Of this process: whoever made this may have forked since.
+        self._process = ""
         self._wire: Wire | None = None
         self._link: Link | None = None
         # Who follows a stream in this process, and the last id each was given.
         self._sinks: dict[bytes, dict[Sink, str]] = {}
 
     async def open(self) -> None:
-        self._wake_key = f"{self._prefix}wake:{secrets.token_hex(8)}"
+        self._process = secrets.token_hex(8)
+        self._wake_key = f"{self._prefix}wake:{self._process}"
         self._wire = Wire(self._connect, self._timeout)
         self._link = Link(
             self._connect, self._wake_key, self._timeout, self._on_entries, self._on_failure

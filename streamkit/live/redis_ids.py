@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from streamkit.live.errors import Gone
+from streamkit.live.memory_stream import ZERO
 from streamkit.live.records import END, Record
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "LONGEST",
     "Entry",
     "before",
+    "floor_of",
     "generation_of",
     "hide",
     "is_whole",
@@ -58,6 +61,20 @@ def before(raw: bytes) -> str:
     if number:
         return show(f"{time}-{number - 1}".encode())
     return show(f"{time - 1}-{LARGEST}".encode())
+
+
+def floor_of(about: Any) -> tuple[str, int]:
+    """The id before the oldest record of a channel, and how many there are, as XINFO has it."""
+    if isinstance(about, Exception):
+        # Nothing was published, or all is forgotten.
+        return ZERO, 0
+    fields = dict(zip(about[::2], about[1::2], strict=True))
+    size = fields[b"length"]
+    if not size:
+        return show(fields[b"last-generated-id"]), 0
+    # Who came before the first item has missed nothing as long as none was dropped.
+    has_all = fields.get(b"entries-added") == size
+    return ZERO if has_all else before(fields[b"first-entry"][0]), size
 
 
 def is_whole(entries: Sequence[Entry], after: str) -> bool:

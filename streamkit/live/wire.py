@@ -83,7 +83,8 @@ def make_connection(source: Any) -> Connect:
             f"{type(source).__name__}; of an async client pass the URL"
         )
     kwargs = {**pool.connection_kwargs, "protocol": 2, "decode_responses": False}
-    kwargs |= {"retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
+    # What is read is looked up as UTF-8, too.
+    kwargs |= {"encoding": "utf-8", "retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
     kwargs.pop("retry_on_error", None)
     kwargs.pop("retry_on_timeout", None)
     kwargs.pop("maint_notifications_config", None)
@@ -201,6 +202,8 @@ class Wire:
                     self._wait_for_reply(connection)
                     call.replies.append(_reply(connection))
                 call.error = _refusal(call.replies)
+                if isinstance(call.error, TryAgain):
+                    self.contact_since = monotonic()
         except Exception as exc:
             self._disconnect()
             self.contact_since = monotonic()

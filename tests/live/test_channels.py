@@ -207,6 +207,29 @@ async def test_without_a_history_who_comes_back_still_misses_nothing(log: Log) -
         await follow.aclose()
 
 
+@pytest.mark.parametrize("history", [0, 10])
+async def test_who_came_before_the_first_item_comes_back_and_misses_nothing(
+    log: Log, history: int
+) -> None:
+    async with running(log) as h:
+        channel = h.live.channel("c", history=history)
+        early = channel.follow()
+        await early.open()
+        await early.aclose()
+        await channel.publish(1)
+        back = channel.follow(early.position)
+        assert await anext(back) == 1
+        await back.aclose()
+        # Nor for one who came to nothing but an end.
+        ended = h.live.channel("ended", history=history)
+        for _ in range(2):
+            await ended.close()
+            only = ended.follow()
+            assert [item async for item in only] == []
+            assert (await ended.follow(only.position).open()).status_code == 204
+            assert (await ended.follow(early.position).open()).status_code == 204
+
+
 async def test_many_readers_of_a_long_channel_get_the_same_events(log: Log) -> None:
     count = 2500
     async with running(log) as h:

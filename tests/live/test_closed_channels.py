@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from streamkit.live import Log, SlowReader, StreamGap
+from streamkit.testing import fetch
 from tests.live.conftest import RedisServer
 from tests.live.support import followed_channel, running, until
 
@@ -65,6 +66,42 @@ async def test_who_comes_back_is_told_however_often_a_channel_was_closed(
         follow = channel.follow(after)
         assert await anext(follow) == 2
         await follow.aclose()
+
+
+async def test_a_thread_closes_a_channel_which_takes_items_afterwards(log: Log) -> None:
+    async with running(log) as h:
+        channel, follow = await followed_channel(h, history=10)
+
+        @h.app.post("/close")
+        def close() -> None:
+            channel.publish_from_thread("last")
+            channel.close()
+
+        assert (await fetch(h.app, "/close", method="POST")).status == 200
+        assert [item async for item in follow] == ["last"]
+        channel.publish_from_thread("next")
+        again = channel.follow(follow.position)
+
+        async def is_open() -> bool:
+            info = await log.info("c", channel=True)
+            return info is not None and info.end is None
+
+        await until(is_open)
+        assert await anext(again) == "next"
+        await again.aclose()
+
+
+async def test_who_comes_back_with_the_id_of_the_end_has_all_of_it(log: Log) -> None:
+    async with running(log) as h:
+        run = await h.done(1, 2)
+        channel = h.live.channel("c", history=10)
+        await channel.publish(1)
+        await channel.close()
+        for follow_after, name in (run.follow, "run"), (channel.follow, "c"):
+            info = await log.info(name, channel=name == "c")
+            assert info is not None
+            assert info.end is not None
+            assert (await follow_after(info.end.id).open()).status_code == 204
 
 
 async def test_what_threads_have_published_comes_before_the_end(log: Log) -> None:

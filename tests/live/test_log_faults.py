@@ -446,6 +446,23 @@ async def test_waiting_for_a_run_elsewhere_ends_with_the_app(log: Log) -> None:
     assert told == ["the app has shut down"]
 
 
+async def test_a_log_that_does_not_answer_for_leases_does_not_hold_the_end() -> None:
+    log = Remote()
+    hang = log.hangs["renew"] = anyio.Event()
+
+    async def answer_late() -> None:
+        await anyio.sleep(20)
+        hang.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(answer_late)
+        async with running(log, lease=0.1, grace=0) as h:
+            await h.live.start(Content())
+            await until(lambda: hang.statistics().tasks_waiting)
+        assert not hang.is_set()
+        group.cancel_scope.cancel()
+
+
 async def test_a_log_that_takes_nothing_does_not_hold_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

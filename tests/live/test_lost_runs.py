@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import Any
 
+import anyio
 import pytest
 
 from streamkit.live import Log, LogUnavailable, MemoryLog, RunEnded, RunFailed
@@ -121,3 +123,29 @@ async def test_a_content_that_waits_is_stopped_by_a_run_that_takes_its_id(
         assert new.closed == 1
         assert not h.live._core.producers
     client.close()
+
+
+async def test_however_many_runs_lose_their_producer_all_are_found_lost(
+    redis_server: RedisServer,
+) -> None:
+    from streamkit.live import RedisLog
+
+    log = RedisLog(redis_server.url, prefix=f"test-{secrets.token_hex(4)}:")
+    await log.open()
+    found: set[str] = set()
+    names = [f"run-{n}" for n in range(1500)]
+
+    async def look(name: str) -> None:
+        # A machine that is busy answers none of them in time.
+        with suppress(LogUnavailable):
+            if not await log.is_alive(name, lease=1.0):
+                found.add(name)
+
+    async def look_at_all() -> bool:
+        async with anyio.create_task_group() as group:
+            for name in names:
+                group.start_soon(look, name)
+        return len(found) == len(names)
+
+    await until(look_at_all)
+    await log.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from time import monotonic
@@ -139,16 +140,15 @@ async def test_that_redis_is_slow_now_and_then_excuses_no_missing_lease(place: P
         await log.aclose()
 
 
-async def test_what_is_remembered_of_missing_leases_is_bounded(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("streamkit.live.redis.MISSING", 3)
+async def test_a_lease_that_nobody_asks_for_any_more_is_forgotten(place: Place) -> None:
     log = place.log()
     await log.open()
     try:
         for n in range(5):
             assert await log.is_alive(f"run-{n}", lease=600.0)
-        assert list(log._missing) == ["run-2", "run-3", "run-4"]
+        log._missing |= dict.fromkeys(["run-0", "run-1"], -math.inf)
+        await log.is_alive("run", lease=600.0)
+        assert list(log._missing) == ["run-2", "run-3", "run-4", "run"]
     finally:
         await log.aclose()
 
@@ -170,6 +170,25 @@ async def test_a_run_lingers_for_a_reader_elsewhere(place: Place) -> None:
         await follow.aclose()
         assert await run.wait() == "cancelled"
         assert content.closed == 1
+
+
+async def test_only_a_run_that_is_to_end_is_asked_for_its_readers_elsewhere(place: Place) -> None:
+    asked: list[str] = []
+
+    class Asked(RedisLog):
+        async def is_attended(self, run: str) -> bool:
+            asked.append(run)
+            return await super().is_attended(run)
+
+    async with running(place.log(Asked), lease=1000.0) as h:
+        runs = [await h.live.start(Content(), id=f"run-{n}", linger=500) for n in range(5)]
+        # With the leases all are asked for.
+        await until(lambda: asked)
+        asked.clear()
+        h.live._core.producers["run-3"].unread_since = -math.inf
+        h.live._core.change()
+        assert await runs[3].wait() == "cancelled"
+        assert asked == ["run-3"]
 
 
 async def test_readers_of_a_run_that_redis_lost_are_told(place: Place) -> None:
@@ -304,6 +323,30 @@ async def are_followed(h: Any) -> None:
     await follow.aclose()
 
 
+@pytest.mark.parametrize("hours_ahead", [0, 1])
+async def test_old_items_of_a_channel_are_dropped_by_the_clock_of_redis(
+    place: Place, monkeypatch: pytest.MonkeyPatch, hours_ahead: int
+) -> None:
+    monkeypatch.setattr("streamkit.live.redis_channels.TRIMMED", 2)
+    now = time.time_ns
+    monkeypatch.setattr("time.time_ns", lambda: now() + hours_ahead * 3600 * 10**9)
+    times: Any = {"keep": 1000, "max_age": 60.0, "ttl": 60.0}
+    log = place.log()
+    await log.open()
+    for name in "abc":
+        key = place.channel(name)
+        with place.client.pipeline() as pipeline:
+            for n in range(300):
+                pipeline.xadd(key, {"j": "1", "t": "old"}, id=f"{now() // 10**6 - 600_000}-{n}")
+            pipeline.execute()
+        await log.publish(name, [ITEM] * 300, **times)
+        # Redis drops them by the hundred.
+        await until(lambda key=key: place.client.xlen(key) < 500)
+        assert place.client.xlen(key) >= 300
+        assert len(log._trimmed) <= 2
+    await log.aclose()
+
+
 async def test_a_channel_that_was_emptied_goes_on(place: Place) -> None:
     async with running(place.log()) as h:
         channel = h.live.channel("c", history=5)
@@ -415,6 +458,19 @@ async def test_a_log_of_a_client_takes_its_settings(place: Place) -> None:
         assert await live.state(run.id) == "done"
     # The client is left as it was.
     assert place.client.ping()
+
+
+async def test_names_are_utf_8_whatever_a_client_writes(
+    place: Place, redis_server: RedisServer
+) -> None:
+    with redis.Redis(port=redis_server.port, encoding="latin-1", protocol=3) as client:
+        async with running(RedisLog(client, prefix=place.prefix)) as h:
+            follow = h.live.channel("prix-été").follow()
+            await follow.open()
+            await h.live.channel("prix-été").publish(1)
+            with anyio.fail_after(10):
+                assert await anext(follow) == 1
+            await follow.aclose()
 
 
 async def test_readers_are_cut_when_redis_is_away_for_longer_than_the_timeout() -> None:

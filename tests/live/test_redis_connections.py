@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 import socket
 import subprocess
@@ -130,6 +131,22 @@ async def test_what_was_published_and_not_confirmed_is_published_once(proxy: Pro
         await follow.aclose()
 
 
+async def test_processes_that_were_forked_take_their_items_for_their_own(
+    redis_server: RedisServer,
+) -> None:
+    log = log_of(redis_server)
+    # As `gunicorn --preload` does: made once, and opened in each worker.
+    forked = copy.deepcopy(log)
+    for each in log, forked:
+        await each.open()
+        await each.publish("c", [ITEM], keep=10, max_age=None, ttl=60)
+        await each.aclose()
+    with redis.Redis(port=redis_server.port) as client:
+        one, other = client.xrange(f"{log._prefix}channel:c")
+    # By its token an item is found that may have been appended before a connection broke.
+    assert one[1][b"t"] != other[1][b"t"]
+
+
 async def test_an_end_that_was_not_confirmed_stands(proxy: Proxy) -> None:
     async with running(log_of(proxy)) as h:
         content = Content()
@@ -232,6 +249,22 @@ async def test_what_was_trimmed_while_the_loop_was_busy_is_told(
         # It may be told before it has taken the first one.
         with pytest.raises(SlowReader):
             await anext_but(0, follow)
+
+
+async def test_what_was_trimmed_before_the_first_item_of_a_reader_is_told(
+    redis_server: RedisServer,
+) -> None:
+    async with running(log_of(redis_server)) as h:
+        log: Any = h.live._core.log
+        _, follow = await followed_channel(h, history=1000)
+        key = f"{log._prefix}channel:c"
+        # In one piece, as all is that comes while a connection is away.
+        with redis.Redis(port=redis_server.port) as client, client.pipeline() as pipeline:
+            for n in range(3000):
+                pipeline.xadd(key, {"j": str(n), "t": f"other-{n}"}, maxlen=1025, approximate=False)
+            pipeline.execute()
+        with pytest.raises(SlowReader):
+            await anext(follow)
 
 
 class Sink:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
 import pytest
 
-from streamkit.live import LogUnavailable, RedisLog
+from streamkit.live import LogUnavailable, RedisLog, RunFailed, UnknownStream
 from tests.live.conftest import RedisServer
 from tests.live.support import Content, followed_run, running, until
 from tests.live.test_redis_connections import Proxy
@@ -69,6 +69,51 @@ async def test_what_redis_refuses_for_a_while_is_appended_afterwards(
         assert [item async for item in follow] == [1]
         assert client.xlen(f"{log._prefix}channel:c") == 1
         await h.done(id="refused")
+
+
+async def test_a_run_whose_lease_redis_refuses_is_not_lost(
+    redis_server: RedisServer, client: Any
+) -> None:
+    here = log_of(redis_server)
+    there = RedisLog(redis_server.url, prefix=here._prefix)
+    async with running(here, lease=1.5) as one, running(there, lease=1.5) as two:
+        content, run, reader = await followed_run(one)
+        other = two.live.follow(run.id)
+        await other.open()
+        with setting(client, "maxmemory", "1", "0"):
+            await until(lambda: not client.keys(f"{here._prefix}lease:*"))
+            # Long enough for others to miss it, and to want to say so.
+            await anyio.sleep(1.5)
+        await until(lambda: client.keys(f"{here._prefix}lease:*"))
+        # What was refused is tried again by now.
+        await anyio.sleep(1)
+        content.put(1)
+        content.end()
+        assert [item async for item in reader] == [item async for item in other] == [1]
+        assert await two.live.state(run.id) == "done"
+
+
+async def test_a_run_that_redis_was_too_slow_to_begin_can_be_begun_again(
+    redis_server: RedisServer, client: Any
+) -> None:
+    async with running(log_of(redis_server)) as h:
+        refused = Content()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("streamkit.live.redis.FIRST", 0.05)
+            # It begins the run afterwards, when nobody waits for that.
+            client.client_pause(500)
+            with pytest.raises(LogUnavailable):
+                await h.live.start(refused, id="run")
+        assert (refused.closed, refused.iterated) == (1, False)
+
+        async def is_done() -> bool:
+            with suppress(LogUnavailable, RunFailed, UnknownStream):
+                await h.done(1)
+                return True
+            return False
+
+        await until(is_done)
+        assert [item async for item in h.live.follow("run")] == [1]
 
 
 async def test_a_full_redis_is_not_asked_whether_it_took_what_it_refused(

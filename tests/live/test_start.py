@@ -133,6 +133,34 @@ async def test_content_that_floods_leaves_others_their_turn(log: Log) -> None:
         assert [item async for item in run.follow()] == list(range(5000))
 
 
+async def test_content_of_large_items_waits_for_a_log_that_is_slow() -> None:
+    class Slow(MemoryLog):
+        remote = True
+
+        async def append(self, *args: Any) -> list[str]:
+            await answers.wait()
+            return await super().append(*args)
+
+    taken = 0
+
+    async def large() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(500):
+            taken += 1
+            yield bytes(100_000)
+
+    answers = anyio.Event()
+    async with running(Slow()) as h:
+        run = await h.live.start(large())
+        for _ in range(1000):
+            await anyio.lowlevel.checkpoint()
+        # Some are on their way, and as many may wait.
+        assert taken < 50
+        answers.set()
+        assert await run.wait() == "done"
+        assert taken == 500
+
+
 async def test_an_item_that_json_cannot_hold_fails_the_run(log: Log) -> None:
     async with running(log) as h:
         content = Content()
