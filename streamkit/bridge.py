@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterable, Callable, Iterator
 from typing import Any, TypeVar
 
@@ -55,6 +56,8 @@ class _Bridge:
         self.body = PumpedBody(content)
         self._coding = coding
         self._signal = ThreadSignal()
+        # Held by the thread that is in here.
+        self._turn = threading.Lock()
         self.stop_soon: Callable[[], None] | None = None
         self.closed = False
 
@@ -79,6 +82,15 @@ class _Bridge:
             self.body.stop()
         self.stop_soon = loop.threadsafe(self.body.stop)
 
+    def alone(self, function: Callable[[], T]) -> T:
+        """Call what waits for the content, in one thread at a time: the signal wakes one."""
+        if not self._turn.acquire(blocking=False):
+            raise ValueError("another thread waits for the next item of this iterate_from_thread()")
+        try:
+            return function()
+        finally:
+            self._turn.release()
+
     def wait(self) -> None:
         if self.body.queue.is_idle():
             waiting_for_the_loop(self.body, self._signal.wait)
@@ -86,6 +98,12 @@ class _Bridge:
     def close(self) -> None:
         """Stop the content, and return when it is closed; raises what its cleanup raises."""
         self.closed = True
+        if self._turn.locked() and self.stop_soon is not None:
+            # The thread that waits closes it, and this one is told that it does.
+            self.stop_soon()
+        self.alone(self._close)
+
+    def _close(self) -> None:
         self.start()
         queue = self.body.queue
         # What the reader was told, or left before it came to it.
@@ -104,7 +122,7 @@ class ThreadIterator(Iterator[T]):
     """What `iterate_from_thread` gives: a sync iterator that is closed as generators are.
 
     A stop of the stream whose thread waits here stops the async iterable too, and the wait ends
-    with `StreamStopped`.
+    with `StreamStopped`. As of generators, `ValueError` while another thread waits.
 
         def chunks(client: Client) -> ThreadIterator[bytes]:
             return iterate_from_thread(client.stream())
@@ -123,6 +141,9 @@ class ThreadIterator(Iterator[T]):
     def __next__(self) -> T:
         for item in self._ready:
             return item
+        return self._bridge.alone(self._next_of_more)
+
+    def _next_of_more(self) -> T:
         bridge = self._bridge
         bridge.start()
         queue = bridge.body.queue

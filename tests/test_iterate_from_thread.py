@@ -282,6 +282,32 @@ async def test_an_exception_that_came_with_the_items_is_not_raised_by_close_agai
     await anyio.to_thread.run_sync(work)
 
 
+async def test_one_thread_waits_at_a_time() -> None:
+    goes_on = anyio.Event()
+
+    async def late() -> AsyncIterator[int]:
+        await goes_on.wait()
+        yield 1
+
+    items = iterate_from_thread(late())
+    refused, taken = list[str](), list[int]()
+
+    def wait() -> None:
+        try:
+            taken.append(next(items))
+        except ValueError as exc:
+            refused.append(str(exc))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(anyio.to_thread.run_sync, wait)
+            await until(lambda: refused)
+            goes_on.set()
+    assert taken == [1]
+    assert "another thread waits" in refused[0]
+
+
 async def test_a_slow_thread_holds_the_async_iterable_back() -> None:
     produced = 0
 
