@@ -3,9 +3,8 @@ from __future__ import annotations
 import io
 import os
 import threading
-import time
 from array import array
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,15 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamkit import (
-    StreamingResponse,
-    async_file_chunks,
-    file_chunks,
-    rechunk,
-    split_events,
-    split_lines,
-)
-from streamkit.testing import stream
+from streamkit import async_file_chunks, file_chunks, rechunk, split_lines
 from tests.descriptors import opened_by
 
 T = TypeVar("T")
@@ -503,37 +494,3 @@ class TestContent:
     def test_that_is_a_memoryview_is_refused(self, adapt: Any) -> None:
         with pytest.raises(TypeError, match="got memoryview"):
             adapt(memoryview(b"data"))
-
-
-ADAPTERS: dict[str, Callable[[Iterator[bytes]], Iterator[bytes]]] = {
-    "rechunk": lambda content: rechunk(content, 65536),
-    "split_lines": split_lines,
-    "split_events": split_events,
-}
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("adapt", ADAPTERS.values(), ids=ADAPTERS)
-async def test_content_that_gives_little_is_left_when_the_client_leaves(
-    adapt: Callable[[Iterator[bytes]], Iterator[bytes]],
-) -> None:
-    made, cleaned = 0, list[bytes]()
-    begun = threading.Event()
-
-    def slow() -> Iterator[bytes]:
-        nonlocal made
-        try:
-            for made in range(1, 1001):  # noqa: B007  nothing can be given before the last
-                begun.set()
-                time.sleep(0.01)
-                yield b"row"
-        finally:
-            # The cleanup is left alone.
-            cleaned.extend(rechunk([b"ab", b"c"], 2))
-
-    async with stream(StreamingResponse(adapt(slow())), wait_for_start=False) as client:
-        await anyio.to_thread.run_sync(begun.wait, 20)
-        await client.disconnect()
-        await client.wait_closed()
-    assert made < 1000
-    assert cleaned == [b"ab", b"c"]
