@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterable, Callable, Iterator
 from typing import Any, TypeVar
 
@@ -56,8 +55,9 @@ class _Bridge:
         self.body = PumpedBody(content)
         self._coding = coding
         self._signal = ThreadSignal()
-        # Held by the thread that is in here.
-        self._turn = threading.Lock()
+        # Not set while a thread is in here.
+        self._free = ThreadSignal()
+        self._free.set()
         self.stop_soon: Callable[[], None] | None = None
         self.closed = False
 
@@ -84,12 +84,12 @@ class _Bridge:
 
     def alone(self, function: Callable[[], T]) -> T:
         """Call what waits for the content, in one thread at a time: the signal wakes one."""
-        if not self._turn.acquire(blocking=False):
+        if not self._free.wait(0):
             raise ValueError("another thread waits for the next item of this iterate_from_thread()")
         try:
             return function()
         finally:
-            self._turn.release()
+            self._free.set()
 
     def wait(self) -> None:
         if self.body.queue.is_idle():
@@ -98,8 +98,8 @@ class _Bridge:
     def close(self) -> None:
         """Stop the content, and return when it is closed; raises what its cleanup raises."""
         self.closed = True
-        if self._turn.locked() and self.stop_soon is not None:
-            # The thread that waits closes it, and this one is told that it does.
+        if self.stop_soon is not None and not self.body.finished:
+            # Also if another thread waits, which comes to the end then.
             self.stop_soon()
         self.alone(self._close)
 
