@@ -8,7 +8,9 @@ import hashlib
 import io
 import json
 import os
+import queue
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -267,6 +269,51 @@ def test_two_who_watch_a_camera_share_it_and_it_is_closed_after_them(
 
     anyio.run(main)
     wait_for(lambda: not camera.watchers, "the end of all who watch")
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["left", "ended"])
+def test_a_camera_is_open_once_and_for_everybody_who_comes(
+    ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numpy = pytest.importorskip("numpy")
+    program = run_example("camera_opencv")
+    camera, cv2 = program["camera"], program["cv2"]
+    black = numpy.zeros((8, 8, 3), numpy.uint8)
+    pictures: queue.Queue[tuple[bool, Any]] = queue.Queue()
+    devices: list[Any] = []
+
+    class Device:
+        def __init__(self, source: object) -> None:
+            devices.append(self)
+
+        def read(self) -> tuple[bool, Any]:
+            return pictures.get()
+
+        def release(self) -> None:
+            devices.append("released")
+
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
+    first, second, seen = camera.frames(), camera.frames(), []
+    pictures.put((True, black))
+    assert next(first)
+    if ends:
+        pictures.put((False, None))
+        wait_for(lambda: "released" in devices, "the end of the film")
+    else:
+        first.close()
+    # It comes while the thread waits for a picture, or when it has ended and one is still there.
+    coming = threading.Thread(target=lambda: seen.append(next(second)), daemon=True)
+    coming.start()
+    wait_for(lambda: camera.watchers == (2 if ends else 1), "the second")
+    pictures.put((True, black))
+    wait_for(lambda: bool(seen), "a picture")
+    second.close()
+    first.close()
+    pictures.put((True, black))
+    wait_for(lambda: devices[-1] == "released", "the end")
+
+    assert len(devices) == (4 if ends else 2)
+    assert pictures.empty()
 
 
 def test_ffmpeg_sends_pictures_of_a_camera(sample_files: Path) -> None:
