@@ -43,6 +43,7 @@ from streamkit import (
     StreamKitError,
     StreamLimit,
     StreamOutcome,
+    TARStreamingResponse,
     ThreadIterator,
     WritableFile,
     ZIPStreamingResponse,
@@ -308,7 +309,8 @@ def contents() -> list[StreamingResponse]:
         AnyRows([{"id": 1}], default=repr, keep_alive=None),
         Table(({"a": 1} for _ in range(3)), columns=("a",), dialect={"delimiter": "\t"}),
         Told(events(), farewell="bye", keep_alive_item=lambda: ServerSentEvent(comment="here")),
-        Archive([], compress_level=1),
+        Archive([], compress_level=1, etag=False),
+        TARStreamingResponse([], last_modified=False),
     ]
 
 
