@@ -104,10 +104,33 @@ def test_two_who_watch_a_job_see_its_end_and_one_who_leaves_does_not_stop_it(app
             return bodies
 
     late = anyio.run(main)
-    assert late == [b'event: end\ndata: {"total":50}\n\n']
+    assert late == [b'event: end\ndata: {"ok":true}\n\n']
     for body in anyio.run(while_it_runs):
         assert body.endswith(late[0])
         assert body.count(b"event: progress") > 1
+
+
+def test_who_watches_a_job_that_fails_is_told() -> None:
+    program = run_example("progress")
+
+    class Failing(program["Job"]):  # type: ignore[misc]
+        def advance(self) -> None:
+            if self.done:
+                raise RuntimeError("the disk is full")
+            super().advance()
+
+    async def main() -> bytes:
+        job = program["jobs"]["failing"] = Failing(total=3)
+        async with stream(program["app"], "/jobs/failing/events") as client:
+            first = await anext(client)
+            with pytest.raises(RuntimeError, match="the disk is full"):
+                await job.run()
+            with anyio.fail_after(10):
+                return bytes(first + await client.read())
+
+    events = anyio.run(main)
+    assert events.startswith(b'event: progress\ndata: {"done":0,"total":3}\n\n')
+    assert events.endswith(b'event: end\ndata: {"ok":false}\n\n')
 
 
 def test_an_unknown_job_is_not_found() -> None:
