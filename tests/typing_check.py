@@ -271,6 +271,11 @@ class Told(SSEStreamingResponse):
         return str(error)
 
 
+class Pinging(SSEStreamingResponse):
+    def keep_alive_item(self) -> ServerSentEvent:
+        return ServerSentEvent(event="ping", data=self.status_code)
+
+
 class Table(CSVStreamingResponse):
     columns = ["a", "b"]  # noqa: RUF012
     missing = ""
