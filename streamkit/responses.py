@@ -15,7 +15,7 @@ from streamkit.body.base import coding_of
 from streamkit.body.of import Opened, close_abandoned, open_content, refuse_name
 from streamkit.bytesource import Given
 from streamkit.compress import offered_codings
-from streamkit.declare import bind, check_all, configure, options_of
+from streamkit.declare import bind, check_all, configure, function, options_of
 from streamkit.encoders import Encoder
 from streamkit.encoders.charsets import find_charset
 from streamkit.encoders.text import TextEncoder
@@ -129,6 +129,7 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         try:
             configure(self, self.options, limits)
             if on_close is not None:
+                function("on_close", on_close)
                 self.on_close = on_close
             if media_type is not None:
                 self.media_type = media_type
@@ -199,10 +200,8 @@ class StreamingResponse(starlette.responses.StreamingResponse):
         describe = self.option("error_detail")
         detail = _public_detail(error) if describe is None else describe(error)
         if detail is None:
-            frame: bytes = encoder.error("InternalServerError", "Internal Server Error")
-            return frame
-        told: bytes = encoder.error(type(error).__name__, detail)
-        return told
+            return bytes(encoder.error("InternalServerError", "Internal Server Error"))
+        return bytes(encoder.error(type(error).__name__, detail))
 
     @property
     def body_iterator(self) -> AsyncIterable[Any]:
@@ -294,6 +293,7 @@ def _declare(cls: type[StreamingResponse]) -> None:
         if option is not None and not hasattr(cls, name):
             setattr(cls, name, option.default)
     check_all(cls, cls.options)
+    function("on_close", cls.on_close)
 
 
 _declare(StreamingResponse)

@@ -16,7 +16,8 @@ class ResponseStart:
     no part of the body. `status_code` None keeps the response's own. A header replaces those of
     the same name. Works in sync and async content, in every format, as long as the headers are not
     out: let the response wait for it with a large `first_chunk_timeout`. Raises `TypeError` for a
-    status that is no number; a later `ResponseStart` is an error, which cuts the response.
+    status that is no number and a header that is no `str`, `ValueError` for one beyond Latin-1; a
+    later `ResponseStart` is an error, which cuts the response.
 
         async def rows():
             cursor = await query()
@@ -34,9 +35,27 @@ class ResponseStart:
             raise TypeError(f"status_code must be a number, got {status_code!r}")
         self.status_code: int | None = status_code
         self.headers: dict[str, str] = dict(headers or {})
+        for name, value in self.headers.items():
+            _check(name, value)
 
     def __repr__(self) -> str:
         return f"ResponseStart({self.status_code!r}, {self.headers!r})"
+
+
+def _check(name: object, value: object) -> None:
+    for each in (name, value):
+        if not isinstance(each, str):
+            raise TypeError(
+                f"the header {name!r} must be str, got {type(each).__name__}: {each!r:.80}; "
+                f"pass str(...) of it"
+            )
+        try:
+            str.encode(each, "latin-1")
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"the header {name!r} has a character beyond Latin-1: {each!r:.80}; a file name is "
+                f"sent as filename*=UTF-8'' with quote(name, safe='') of urllib.parse behind it"
+            ) from None
 
 
 def merge_headers(own: Raw, start: ResponseStart) -> Raw:

@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import threading
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -246,6 +247,35 @@ def test_ffmpeg_ends_when_the_client_leaves(
     anyio.run(read_until_enough, transcode["app"], "/preview.mp4")
 
     assert [process.returncode for process in started] == [-9]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("transcode", "/preview.mp4"), ("camera_ffmpeg", "/camera")]
+)
+def test_ffmpeg_ends_also_while_it_is_silent(
+    name: str, path: str, sample_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = run_example(name)
+    # It stands in for ffmpeg: some bytes, and then nothing any more.
+    silent = subprocess.Popen(["tail", "-c", "100", "-f", "film.mp4"], stdout=subprocess.PIPE)
+    monkeypatch.setattr(program["subprocess"], "Popen", lambda *args, **kwargs: silent)
+
+    # If nobody else ends it.
+    rescue = threading.Timer(60, silent.terminate)
+    rescue.start()
+
+    async def main() -> None:
+        async with stream(program["app"], path, shutdown_timeout=120) as client:
+            await anext(client)
+            await anyio.sleep(0.1)  # until it is waited for
+
+    try:
+        anyio.run(main)
+        assert silent.returncode == -9
+    finally:
+        rescue.cancel()
+        silent.kill()
+        silent.wait()
 
 
 def test_a_failure_of_ffmpeg_is_a_status(transcode: dict[str, Any]) -> None:

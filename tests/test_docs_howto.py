@@ -8,7 +8,9 @@ import hashlib
 import io
 import json
 import os
+import queue
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,10 +104,33 @@ def test_two_who_watch_a_job_see_its_end_and_one_who_leaves_does_not_stop_it(app
             return bodies
 
     late = anyio.run(main)
-    assert late == [b'event: end\ndata: {"total":50}\n\n']
+    assert late == [b'event: end\ndata: {"ok":true}\n\n']
     for body in anyio.run(while_it_runs):
         assert body.endswith(late[0])
         assert body.count(b"event: progress") > 1
+
+
+def test_who_watches_a_job_that_fails_is_told() -> None:
+    program = run_example("progress")
+
+    class Failing(program["Job"]):  # type: ignore[misc]
+        def advance(self) -> None:
+            if self.done:
+                raise RuntimeError("the disk is full")
+            super().advance()
+
+    async def main() -> bytes:
+        job = program["jobs"]["failing"] = Failing(total=3)
+        async with stream(program["app"], "/jobs/failing/events") as client:
+            first = await anext(client)
+            with pytest.raises(RuntimeError, match="the disk is full"):
+                await job.run()
+            with anyio.fail_after(10):
+                return bytes(first + await client.read())
+
+    events = anyio.run(main)
+    assert events.startswith(b'event: progress\ndata: {"done":0,"total":3}\n\n')
+    assert events.endswith(b'event: end\ndata: {"ok":false}\n\n')
 
 
 def test_an_unknown_job_is_not_found() -> None:
@@ -267,6 +292,51 @@ def test_two_who_watch_a_camera_share_it_and_it_is_closed_after_them(
 
     anyio.run(main)
     wait_for(lambda: not camera.watchers, "the end of all who watch")
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["left", "ended"])
+def test_a_camera_is_open_once_and_for_everybody_who_comes(
+    ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numpy = pytest.importorskip("numpy")
+    program = run_example("camera_opencv")
+    camera, cv2 = program["camera"], program["cv2"]
+    black = numpy.zeros((8, 8, 3), numpy.uint8)
+    pictures: queue.Queue[tuple[bool, Any]] = queue.Queue()
+    devices: list[Any] = []
+
+    class Device:
+        def __init__(self, source: object) -> None:
+            devices.append(self)
+
+        def read(self) -> tuple[bool, Any]:
+            return pictures.get()
+
+        def release(self) -> None:
+            devices.append("released")
+
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
+    first, second, seen = camera.frames(), camera.frames(), []
+    pictures.put((True, black))
+    assert next(first)
+    if ends:
+        pictures.put((False, None))
+        wait_for(lambda: "released" in devices, "the end of the film")
+    else:
+        first.close()
+    # It comes while the thread waits for a picture, or when it has ended and one is still there.
+    coming = threading.Thread(target=lambda: seen.append(next(second)), daemon=True)
+    coming.start()
+    wait_for(lambda: camera.watchers == (2 if ends else 1), "the second")
+    pictures.put((True, black))
+    wait_for(lambda: bool(seen), "a picture")
+    second.close()
+    first.close()
+    pictures.put((True, black))
+    wait_for(lambda: devices[-1] == "released", "the end")
+
+    assert len(devices) == (4 if ends else 2)
+    assert pictures.empty()
 
 
 def test_ffmpeg_sends_pictures_of_a_camera(sample_files: Path) -> None:

@@ -184,6 +184,7 @@ class NoEncoder:
         ({"etag": "v7"}, ValueError, ["v7"]),
         ({"charset": 8}, TypeError, ["charset must be a str", "8"]),
         ({"encoder": 8}, TypeError, ["encoder must be callable", "int", "8"]),
+        ({"on_close": 8}, TypeError, ["on_close must be callable", "int", "8"]),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -193,6 +194,11 @@ def test_arguments_that_make_no_sense_are_refused_at_construction(
     with pytest.raises(error) as caught:
         StreamingResponse([b"x"], **options)
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_an_on_close_that_is_no_function_is_refused_where_the_class_is_made() -> None:
+    with pytest.raises(TypeError, match="on_close must be callable, got str: 'log'"):
+        type("Logged", (StreamingResponse,), {"on_close": "log"})
 
 
 async def test_charset_is_that_of_the_text_and_of_the_header() -> None:

@@ -43,6 +43,7 @@ from streamkit import (
     StreamKitError,
     StreamLimit,
     StreamOutcome,
+    TARStreamingResponse,
     ThreadIterator,
     WritableFile,
     ZIPStreamingResponse,
@@ -270,6 +271,11 @@ class Told(SSEStreamingResponse):
         return str(error)
 
 
+class Pinging(SSEStreamingResponse):
+    def keep_alive_item(self) -> ServerSentEvent:
+        return ServerSentEvent(event="ping", data=self.status_code)
+
+
 class Table(CSVStreamingResponse):
     columns = ["a", "b"]  # noqa: RUF012
     missing = ""
@@ -308,7 +314,8 @@ def contents() -> list[StreamingResponse]:
         AnyRows([{"id": 1}], default=repr, keep_alive=None),
         Table(({"a": 1} for _ in range(3)), columns=("a",), dialect={"delimiter": "\t"}),
         Told(events(), farewell="bye", keep_alive_item=lambda: ServerSentEvent(comment="here")),
-        Archive([], compress_level=1),
+        Archive([], compress_level=1, etag=False),
+        TARStreamingResponse([], last_modified=False),
     ]
 
 

@@ -3,7 +3,7 @@ import subprocess
 
 from fastapi import FastAPI
 
-from streamkit import StreamingResponse, file_chunks
+from streamkit import StreamingResponse
 
 # On Linux a camera is "-f v4l2 -i /dev/video0", on macOS "-f avfoundation -i 0".
 INPUT = os.environ.get("CAMERA_INPUT", "-re -f lavfi -i testsrc")
@@ -14,15 +14,7 @@ app = FastAPI()
 
 @app.get("/camera")
 def camera():
+    ffmpeg = subprocess.Popen(COMMAND.split(), stdout=subprocess.PIPE)
     return StreamingResponse(
-        pictures(), media_type="multipart/x-mixed-replace; boundary=frame", send_timeout=10.0
+        ffmpeg, media_type="multipart/x-mixed-replace; boundary=frame", send_timeout=10.0
     )
-
-
-def pictures():
-    with subprocess.Popen(COMMAND.split(), stdout=subprocess.PIPE) as ffmpeg:
-        assert ffmpeg.stdout
-        try:
-            yield from file_chunks(ffmpeg.stdout)
-        finally:
-            ffmpeg.kill()

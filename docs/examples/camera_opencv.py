@@ -22,14 +22,15 @@ class Camera:
     def __init__(self, source: str) -> None:
         self.source = int(source) if source.isdecimal() else source
         self.changed = threading.Condition()
-        self.watchers = 0
+        self.watchers, self.is_open = 0, False
         self.frame: bytes | None = None
         self.number = 0
 
     def frames(self):
         with self.changed:
             self.watchers += 1
-            if self.watchers == 1:
+            if not self.is_open:
+                self.is_open = True
                 threading.Thread(target=self._read, daemon=True).start()
             seen = self.number
         try:
@@ -55,8 +56,9 @@ class Camera:
                 self.number += 1
                 self.changed.notify_all()
                 if not taken or not self.watchers:
-                    break
-        device.release()
+                    device.release()
+                    self.is_open = False  # the next watcher opens it again
+                    return
 
 
 camera = Camera(SOURCE)

@@ -13,25 +13,32 @@ class Job:
     """Work that goes on whether or not someone watches."""
 
     def __init__(self, total: int) -> None:
-        self.done, self.total = 0, total
+        self.done, self.total, self.over = 0, total, False
         self.changed = anyio.Event()
 
     async def run(self) -> None:
-        for _ in range(self.total):
-            await anyio.sleep(0.02)  # the work
-            self.advance()
+        try:
+            for _ in range(self.total):
+                await anyio.sleep(0.02)  # the work
+                self.advance()
+        finally:
+            self.over = True  # also if it failed
+            self.tell()
 
     def advance(self) -> None:
         self.done += 1
+        self.tell()
+
+    def tell(self) -> None:
         self.changed.set()
         self.changed = anyio.Event()
 
     async def events(self):
-        while self.done < self.total:
+        while not self.over:
             changed = self.changed
             yield ServerSentEvent({"done": self.done, "total": self.total}, event="progress")
             await changed.wait()
-        yield ServerSentEvent({"total": self.total}, event="end")
+        yield ServerSentEvent({"ok": self.done == self.total}, event="end")
 
 
 jobs: dict[str, Job] = {}
@@ -66,8 +73,8 @@ def page():
               bar.max = total;
               bar.value = done;
             });
-            events.addEventListener("end", () => {
-              bar.value = bar.max;
+            events.addEventListener("end", event => {
+              bar.replaceWith(JSON.parse(event.data).ok ? "It is done." : "It has failed.");
               events.close();  // otherwise the browser connects again
             });
           };

@@ -2,7 +2,7 @@ import subprocess
 
 from fastapi import FastAPI
 
-from streamkit import MP4StreamingResponse, file_chunks
+from streamkit import MP4StreamingResponse
 
 # Fragments can be played as they come; a plain MP4 has its index where it ends.
 COMMAND = "ffmpeg -v error -i film.mp4 -t 5 -movflags frag_keyframe+empty_moov -f mp4 -"
@@ -16,11 +16,5 @@ class PreviewStreamingResponse(MP4StreamingResponse):
 
 @app.get("/preview.mp4", response_class=PreviewStreamingResponse)
 def preview():
-    with subprocess.Popen(COMMAND.split(), stdout=subprocess.PIPE) as ffmpeg:
-        assert ffmpeg.stdout
-        try:
-            yield from file_chunks(ffmpeg.stdout)
-            if ffmpeg.wait() != 0:
-                raise RuntimeError("ffmpeg has failed")
-        finally:
-            ffmpeg.kill()
+    ffmpeg = subprocess.Popen(COMMAND.split(), stdout=subprocess.PIPE)
+    return PreviewStreamingResponse(ffmpeg)

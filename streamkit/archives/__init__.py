@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Unpack
 
 from starlette.background import BackgroundTask
 
@@ -103,8 +103,8 @@ class _ArchiveResponse(StreamingResponse):
         *,
         filename: str | None = None,
         content_disposition_type: str = "attachment",
-        etag: str | None = None,
-        last_modified: datetime | None = None,
+        etag: str | Literal[False] | None = None,
+        last_modified: datetime | Literal[False] | None = None,
         on_close: OnClose | None = None,
         **options: Unpack[ArchiveOptions],
     ) -> None:
@@ -211,8 +211,8 @@ class ZIPStreamingResponse(_ArchiveResponse):
             *,
             filename: str | None = None,
             content_disposition_type: str = "attachment",
-            etag: str | None = None,
-            last_modified: datetime | None = None,
+            etag: str | Literal[False] | None = None,
+            last_modified: datetime | Literal[False] | None = None,
             on_close: OnClose | None = None,
             **options: Unpack[ZIPOptions],
         ) -> None: ...

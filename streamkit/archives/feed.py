@@ -58,6 +58,7 @@ def archive_of(
         return archive.stream(content)
     members = list(content)
     if members and not any(isinstance(member, ZipMember) for member in members):
+        _check_chunk(members[0], owner)
         return content
     for member in members:
         if not isinstance(member, ZipMember):
@@ -84,6 +85,17 @@ def _refuse_mix(item: object, owner: str) -> NoReturn:
     raise TypeError(
         f"{owner} takes ZipMembers or the chunks of a ready archive, not {other}: got {item!r:.80}"
     )
+
+
+def _check_chunk(item: object, owner: str) -> None:
+    """Refuse what begins no ready archive, such as the name of a file."""
+    try:
+        memoryview(item)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"{owner} takes ZipMembers, such as ZipMember('a.txt', Path('a.txt')), or the bytes of "
+            f"a ready archive, got {type(item).__name__}: {item!r:.80}"
+        ) from None
 
 
 def _admitted(member: ZipMember) -> ZipMember:
@@ -165,6 +177,7 @@ class _Feed:
         close_all([self._members, self._iterator])
 
     def _pass(self, item: Any, iterator: Iterator[Any]) -> Iterator[Any]:
+        _check_chunk(item, self._archive.owner)
         while item is not END:
             if isinstance(item, ZipMember):
                 close_contents([item.content], self._tasks)
@@ -217,6 +230,8 @@ class _AsyncFeed:
             yield item
             item = await anext(iterator, END)
         writes = item is END or isinstance(item, ZipMember)
+        if not writes:
+            _check_chunk(item, self._archive.owner)
         while item is not END:
             if isinstance(item, ZipMember) is not writes:
                 await self._refuse(item)

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from streamkit.declare import function
 from streamkit.formats import JSONLinesStreamingResponse, SSEStreamingResponse, last_event_id
 from streamkit.live.checks import check_gap, check_id
 from streamkit.live.errors import UnknownStream
@@ -36,6 +37,7 @@ def make_router(live: Runs, prefix: str, authorize: Authorize | None, gap: str |
             "state() and cancel()"
         ) from exc
     check_gap(gap)
+    function("authorize", authorize)
     routes = _Routes(live, authorize, gap)
     router = APIRouter(prefix=prefix, tags=["streams"])
 

@@ -82,6 +82,19 @@ async def test_chunks_among_members_are_refused(mix: str, wrap: Any, anyio_backe
     assert (listed.closed, counted.closed) == (1, 1)
 
 
+@pytest.mark.parametrize("item", ["a.txt", Path("a.txt"), ("a.txt", b"")], ids=repr)
+@pytest.mark.parametrize("wrap", [iter, async_rows], ids=["sync", "async"])
+@both
+async def test_what_begins_no_archive_is_refused_with_what_to_pass(
+    item: Any, wrap: Any, response_class: Any, anyio_backend: Any
+) -> None:
+    says = r"takes ZipMembers, such as ZipMember\('a.txt', Path\('a.txt'\)\), .*, got .*a\.txt"
+    with pytest.raises(TypeError, match=says):
+        response_class([item])
+    with pytest.raises(TypeError, match=says):
+        await fetch(response_class(iter([item]) if wrap is iter else async_rows(item)))
+
+
 def failing(error: Exception, *first: Any) -> Iterator[Any]:
     yield from first
     raise error

@@ -51,6 +51,11 @@ async def test_items_are_counted_from_an_id(query: str) -> None:
         assert (await h.get("/streams/run?skip=0")).status == 200
 
 
+async def test_an_authorize_that_is_no_function_is_refused() -> None:
+    with pytest.raises(TypeError, match="authorize must be callable, got bool: False"):
+        Live().router("/streams", authorize=False)  # type: ignore[arg-type]
+
+
 async def test_who_asks_for_the_state_is_no_reader(log: Log) -> None:
     async with running(log, lease=5.0) as h:
         content = Content()

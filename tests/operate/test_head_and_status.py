@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from email.message import EmailMessage
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 import anyio.lowlevel
@@ -236,6 +238,37 @@ async def test_what_is_raised_after_the_start_item_is_what_the_app_sees(
     content = conflicts() if flavour == "async" else conflicts_sync()
     answer = await fetch(answering(lambda: cls(content)))
     assert (answer.status, answer.body) == (409, b"the real reason")
+
+
+@pytest.mark.parametrize(
+    ("headers", "error", "says"),
+    [
+        ({"x-total-count": 5}, TypeError, r"'x-total-count' must be str, got int: 5; pass str"),
+        ({"x-total-count": None}, TypeError, "'x-total-count' must be str, got NoneType"),
+        ({b"x-total-count": "5"}, TypeError, "must be str, got bytes"),
+        ({"content-disposition": 'attachment; filename="日"'}, ValueError, r"Latin-1.*UTF-8''"),
+    ],
+    ids=["int", "None", "bytes", "beyond Latin-1"],
+)
+def test_a_header_that_can_not_be_sent_is_refused_where_the_start_is_made(
+    headers: Any, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        ResponseStart(headers=headers)
+
+
+async def test_a_file_name_of_users_is_sent_as_the_page_has_it() -> None:
+    name = 'Größe "日".csv'
+
+    def rows() -> Iterator[ResponseStart | str]:
+        value = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+        yield ResponseStart(headers={"Content-Disposition": value})
+        yield "a"
+
+    sent = (await fetch(PlainTextStreamingResponse(rows()))).headers["content-disposition"]
+    message = EmailMessage()
+    message["content-disposition"] = sent
+    assert message.get_filename() == name
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
