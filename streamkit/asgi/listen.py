@@ -58,6 +58,9 @@ class Inbox:
         self._pulling = False
         self._changed: anyio.Event | None = None
         self._has_dropped = False
+        # Whether the body's last message has come; and whether another one came after it, as from
+        # a middleware that gives a body it has read again each time it is asked.
+        self._has_ended = self._repeats = False
         self.has_reader: bool = False
         self.may_have_reader: bool = False
         self.is_contested = False
@@ -71,6 +74,8 @@ class Inbox:
                 raise UnsharedBody(f"a part of the request's body is gone; {HINT}")
             if self.disconnected:
                 return DISCONNECT
+            if self._repeats:
+                return await self._receive()
             await self._pull_or_wait()
         message = self._messages.popleft()
         self._notify()
@@ -82,6 +87,8 @@ class Inbox:
         Raises `UnsharedBody` if a part of the body comes that the content would miss.
         """
         while not self.disconnected:
+            if self._repeats:
+                return False
             try:
                 if not self._is_full():
                     await self._pull_or_wait()
@@ -125,6 +132,10 @@ class Inbox:
         return self.has_reader or self._kept >= KEPT
 
     def _keep_or_drop(self, message: Message) -> None:
+        if self._has_ended:
+            self._repeats = True
+            return
+        self._has_ended = not message.get("more_body", False)
         self._kept += len(message.get("body", b""))
         if self.has_reader:
             self._keep(message)
