@@ -28,6 +28,7 @@ import pandas
 import pytest
 import requests
 import trio
+import urllib3
 from PIL import Image
 
 from streamkit import (
@@ -272,6 +273,32 @@ async def test_what_is_cut_is_cut_again(row: Row, url: str, stack: AsyncExitStac
         else:
             assert got.error is not None
             assert not got.complete
+    assert made.is_closed()
+
+
+async def of_urllib3(stack: AsyncExitStack, url: str) -> Made:
+    pool = stack.enter_context(urllib3.PoolManager())
+    # It reads the body at once, unless it is told not to.
+    response = pool.request("GET", url, timeout=10, retries=False)
+    return Made(response, is_closed=lambda: response.closed)
+
+
+@rows([Row("", of_urllib3), *(row for row in CUT if row.make is not of_urllib)])
+async def test_what_was_read_already_is_sent(row: Row, url: str, stack: AsyncExitStack) -> None:
+    made = await row.make(stack, f"{url}/text")
+    match made.content:
+        case httpx.Response(stream=httpx.AsyncByteStream()):
+            await made.content.aread()
+        case httpx.Response():
+            made.content.read()
+        case requests.Response():
+            assert made.content.content
+        case aiohttp.ClientResponse():
+            await made.content.read()
+    with anyio.fail_after(20):
+        got = await fetch(StreamingResponse(made.content))
+    assert (got.status, got.complete) == (200, True)
+    assert got.body == made.whole
     assert made.is_closed()
 
 

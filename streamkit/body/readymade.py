@@ -24,6 +24,7 @@ from typing import Any
 
 import anyio
 
+from streamkit.adapters.files import file_chunks
 from streamkit.closing import close_async
 from streamkit.threads import run_abandonable
 
@@ -57,9 +58,13 @@ def adapted(content: Any) -> Chunks | None:
         return _AsyncBytes(content, partial(content.iter_chunks, CHUNK_SIZE))
     if isinstance(content, HTTPResponse):
         return _Bytes(content, partial(_http_chunks, content))
+    if _can(content, "read", "drain_conn"):
+        return _Bytes(content, partial(_urllib3_chunks, content))
     # Not by `getattr`: elsewhere a property of that name reads the whole.
     body: Any = getattr(content, "__dict__", {}).get("content")
-    return _AsyncBytes(content, body.iter_any) if _can(body, "iter_any") else None
+    if not _can(body, "iter_any", "at_eof"):
+        return None
+    return _AsyncBytes(content, partial(_aiohttp_chunks, content, body))
 
 
 def way_out(content: Any) -> str:
@@ -99,6 +104,26 @@ def _http_chunks(response: HTTPResponse) -> Iterator[bytes]:
         yield chunk
     if response.length:
         raise IncompleteRead(b"", response.length)
+
+
+def _urllib3_chunks(response: Any) -> Iterator[bytes]:
+    """The bytes of urllib3's response, which by default has read them already, and gives none."""
+    empty = True
+    for chunk in file_chunks(response, CHUNK_SIZE):
+        empty = False
+        yield chunk
+    if empty:
+        yield response.data
+
+
+def _aiohttp_chunks(response: Any, body: Any) -> AsyncIterable[bytes]:
+    """The bytes of aiohttp's response, whose stream gives none once `read` was called."""
+    chunks: AsyncIterable[bytes] = _kept(response) if body.at_eof() else body.iter_any()
+    return chunks
+
+
+async def _kept(response: Any) -> AsyncIterator[bytes]:
+    yield await response.read()
 
 
 class _AsyncBytes:
