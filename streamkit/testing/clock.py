@@ -47,21 +47,25 @@ def _on_asyncio() -> Iterator[None]:
             f"virtual_time() needs asyncio's own event loop, or trio: the clock of "
             f"{type(loop).__module__}.{type(loop).__name__} can't be reached"
         )
-    selector, jumps = loop._selector, _Jumps(loop)
+    # The time stays where it is after a block: what is scheduled by it is due by it. The next
+    # block goes on with it, since a loop may run thousands of tests.
+    jumps = getattr(loop.time, "__self__", None)
+    if not isinstance(jumps, _Jumps):
+        jumps = _Jumps(loop)
+    selector, before = loop._selector, (loop._selector.select, loop.run_in_executor)
     loop.time, selector.select, loop.run_in_executor = jumps.time, jumps.select, jumps.run
     try:
         yield
     finally:
-        # The time stays where it is: what is scheduled by it is due by it.
-        selector.select, loop.run_in_executor = jumps.real_select, jumps.real_run
+        selector.select, loop.run_in_executor = before
 
 
 class _Jumps:
     """What an asyncio loop asks instead of its selector, its clock and its executors."""
 
     def __init__(self, loop: Any) -> None:
-        self.real_select: Callable[[float | None], list[Any]] = loop._selector.select
-        self.real_run = loop.run_in_executor
+        self._real_select: Callable[[float | None], list[Any]] = loop._selector.select
+        self._real_run = loop.run_in_executor
         self._real_time = loop.time
         self._skipped = 0.0
         self._calls: set[asyncio.Future[Any]] = set()
@@ -71,16 +75,16 @@ class _Jumps:
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None or timeout <= 0:
-            return self.real_select(timeout)
-        if events := self.real_select(0):
+            return self._real_select(timeout)
+        if events := self._real_select(0):
             return events
         if self._calls or _worker_threads():
-            return self.real_select(min(timeout, PAUSE))
+            return self._real_select(min(timeout, PAUSE))
         self._skipped += timeout
         return []
 
     def run(self, *arguments: Any) -> asyncio.Future[Any]:
-        call: asyncio.Future[Any] = self.real_run(*arguments)
+        call: asyncio.Future[Any] = self._real_run(*arguments)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return call
@@ -105,7 +109,8 @@ def _on_trio() -> Iterator[None]:
     clock = trio.lowlevel.current_clock()
     if isinstance(clock, trio.testing.MockClock):
         raise RuntimeError("virtual_time() is of no use with a MockClock, which is virtual already")
-    ahead: Any = _Ahead(clock)
+    # As on asyncio: one that is ahead already goes on.
+    ahead: Any = clock if isinstance(clock, _Ahead) else _Ahead(clock)
     scope = trio.CancelScope()
     # Private: trio's own MockClock has to be there from the start of the run.
     context: Any = trio._core._run.GLOBAL_RUN_CONTEXT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -264,6 +265,15 @@ async def test_a_block_within_a_block_changes_nothing() -> None:
             await anyio.sleep(100)
         await anyio.sleep(100)
     assert 200 <= anyio.current_time() - began < 200 + MOMENT
+
+
+async def test_a_loop_of_many_tests_has_one_clock() -> None:
+    began = anyio.current_time()
+    # More than a stack is deep.
+    for _ in range(sys.getrecursionlimit()):
+        with virtual_time():
+            await anyio.sleep(1)
+    assert anyio.current_time() - began >= sys.getrecursionlimit()
 
 
 async def test_an_exception_comes_out_as_itself() -> None:
