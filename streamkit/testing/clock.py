@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -69,6 +70,7 @@ class _Jumps:
         self._real_time = loop.time
         self._skipped = 0.0
         self._calls: set[asyncio.Future[Any]] = set()
+        self._workers, self._idle = _worker_threads()
 
     def time(self) -> float:
         return float(self._real_time() + self._skipped)
@@ -78,7 +80,7 @@ class _Jumps:
             return self._real_select(timeout)
         if events := self._real_select(0):
             return events
-        if self._calls or _worker_threads():
+        if self._calls or len(self._workers) > len(self._idle):
             return self._real_select(min(timeout, PAUSE))
         self._skipped += timeout
         return []
@@ -90,15 +92,20 @@ class _Jumps:
         return call
 
 
-def _worker_threads() -> int:
-    """How many of anyio's threads on this loop are at work; anyio does not tell otherwise."""
+def _worker_threads() -> tuple[Collection[Any], Collection[Any]]:
+    """anyio's threads on this loop, and the idle ones of them; anyio does not tell otherwise.
+
+    Asked for in a task: outside of one, as in a selector, anyio may know of no loop.
+    """
     from anyio._backends import _asyncio
 
+    workers, idle = _asyncio._threadpool_workers, _asyncio._threadpool_idle_workers
     try:
-        idle = _asyncio._threadpool_idle_workers.get()
-        return len(_asyncio._threadpool_workers.get()) - len(idle)
+        return workers.get(), idle.get()
     except LookupError:
-        return 0
+        workers.set(set())
+        idle.set(deque())
+        return workers.get(), idle.get()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 import trio.testing
 from fastapi import FastAPI
@@ -290,6 +291,23 @@ async def test_an_exception_comes_out_as_itself() -> None:
 async def test_a_clock_that_cannot_be_reached_is_told_of() -> None:
     with pytest.raises(RuntimeError, match=r"asyncio's own event loop, or trio: .*uvloop"):
         virtual_time().__enter__()
+
+
+def test_it_works_where_asyncio_runs_without_anyio() -> None:
+    began = ended = 0.0
+
+    async def run() -> None:
+        nonlocal began, ended
+        with virtual_time():
+            began = anyio.current_time()
+            await asyncio.sleep(100)
+            with anyio.move_on_after(100) as scope:
+                await anyio.to_thread.run_sync(time.sleep, 0.05)
+            assert not scope.cancelled_caught
+            ended = anyio.current_time()
+
+    asyncio.run(run())
+    assert 100 <= ended - began < 200
 
 
 def test_it_needs_a_loop_that_runs() -> None:
