@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -47,54 +48,64 @@ def _on_asyncio() -> Iterator[None]:
             f"virtual_time() needs asyncio's own event loop, or trio: the clock of "
             f"{type(loop).__module__}.{type(loop).__name__} can't be reached"
         )
-    selector, jumps = loop._selector, _Jumps(loop)
+    # The time stays where it is after a block: what is scheduled by it is due by it. The next
+    # block goes on with it, since a loop may run thousands of tests.
+    jumps = getattr(loop.time, "__self__", None)
+    if not isinstance(jumps, _Jumps):
+        jumps = _Jumps(loop)
+    selector, before = loop._selector, (loop._selector.select, loop.run_in_executor)
     loop.time, selector.select, loop.run_in_executor = jumps.time, jumps.select, jumps.run
     try:
         yield
     finally:
-        # The time stays where it is: what is scheduled by it is due by it.
-        selector.select, loop.run_in_executor = jumps.real_select, jumps.real_run
+        selector.select, loop.run_in_executor = before
 
 
 class _Jumps:
     """What an asyncio loop asks instead of its selector, its clock and its executors."""
 
     def __init__(self, loop: Any) -> None:
-        self.real_select: Callable[[float | None], list[Any]] = loop._selector.select
-        self.real_run = loop.run_in_executor
+        self._real_select: Callable[[float | None], list[Any]] = loop._selector.select
+        self._real_run = loop.run_in_executor
         self._real_time = loop.time
         self._skipped = 0.0
         self._calls: set[asyncio.Future[Any]] = set()
+        self._workers, self._idle = _worker_threads()
 
     def time(self) -> float:
         return float(self._real_time() + self._skipped)
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None or timeout <= 0:
-            return self.real_select(timeout)
-        if events := self.real_select(0):
+            return self._real_select(timeout)
+        if events := self._real_select(0):
             return events
-        if self._calls or _worker_threads():
-            return self.real_select(min(timeout, PAUSE))
+        if self._calls or len(self._workers) > len(self._idle):
+            return self._real_select(min(timeout, PAUSE))
         self._skipped += timeout
         return []
 
     def run(self, *arguments: Any) -> asyncio.Future[Any]:
-        call: asyncio.Future[Any] = self.real_run(*arguments)
+        call: asyncio.Future[Any] = self._real_run(*arguments)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return call
 
 
-def _worker_threads() -> int:
-    """How many of anyio's threads on this loop are at work; anyio does not tell otherwise."""
+def _worker_threads() -> tuple[Collection[Any], Collection[Any]]:
+    """anyio's threads on this loop, and the idle ones of them; anyio does not tell otherwise.
+
+    Asked for in a task: outside of one, as in a selector, anyio may know of no loop.
+    """
     from anyio._backends import _asyncio
 
+    workers, idle = _asyncio._threadpool_workers, _asyncio._threadpool_idle_workers
     try:
-        idle = _asyncio._threadpool_idle_workers.get()
-        return len(_asyncio._threadpool_workers.get()) - len(idle)
+        return workers.get(), idle.get()
     except LookupError:
-        return 0
+        workers.set(set())
+        idle.set(deque())
+        return workers.get(), idle.get()
 
 
 @contextmanager
@@ -105,7 +116,8 @@ def _on_trio() -> Iterator[None]:
     clock = trio.lowlevel.current_clock()
     if isinstance(clock, trio.testing.MockClock):
         raise RuntimeError("virtual_time() is of no use with a MockClock, which is virtual already")
-    ahead: Any = _Ahead(clock)
+    # As on asyncio: one that is ahead already goes on.
+    ahead: Any = clock if isinstance(clock, _Ahead) else _Ahead(clock)
     scope = trio.CancelScope()
     # Private: trio's own MockClock has to be there from the start of the run.
     context: Any = trio._core._run.GLOBAL_RUN_CONTEXT

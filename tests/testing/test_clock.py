@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 import trio.testing
 from fastapi import FastAPI
@@ -266,6 +268,15 @@ async def test_a_block_within_a_block_changes_nothing() -> None:
     assert 200 <= anyio.current_time() - began < 200 + MOMENT
 
 
+async def test_a_loop_of_many_tests_has_one_clock() -> None:
+    began = anyio.current_time()
+    # More than a stack is deep.
+    for _ in range(sys.getrecursionlimit()):
+        with virtual_time():
+            await anyio.sleep(1)
+    assert anyio.current_time() - began >= sys.getrecursionlimit()
+
+
 async def test_an_exception_comes_out_as_itself() -> None:
     async def fail() -> None:
         with virtual_time():
@@ -280,6 +291,23 @@ async def test_an_exception_comes_out_as_itself() -> None:
 async def test_a_clock_that_cannot_be_reached_is_told_of() -> None:
     with pytest.raises(RuntimeError, match=r"asyncio's own event loop, or trio: .*uvloop"):
         virtual_time().__enter__()
+
+
+def test_it_works_where_asyncio_runs_without_anyio() -> None:
+    began = ended = 0.0
+
+    async def run() -> None:
+        nonlocal began, ended
+        with virtual_time():
+            began = anyio.current_time()
+            await asyncio.sleep(100)
+            with anyio.move_on_after(100) as scope:
+                await anyio.to_thread.run_sync(time.sleep, 0.05)
+            assert not scope.cancelled_caught
+            ended = anyio.current_time()
+
+    asyncio.run(run())
+    assert 100 <= ended - began < 200
 
 
 def test_it_needs_a_loop_that_runs() -> None:
