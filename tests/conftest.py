@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -20,12 +19,6 @@ from tests.versions import STARLETTE
 settings.register_profile("default", deadline=None, max_examples=60)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
-
-
-def pytest_collection_finish() -> None:
-    # Many tests ask the garbage collector what is left. It need not look at the tests themselves.
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:
