@@ -53,11 +53,14 @@ def left_to_the_collector() -> Iterator[list[str]]:
     """The names of generators that are begun in this, and freed before their end."""
     hooks = sys.get_asyncgen_hooks()
     found: list[str] = []
+    # What is there is not looked at again.
+    gc.freeze()
     sys.set_asyncgen_hooks(hooks.firstiter, lambda left: found.append(left.__qualname__))
     try:
         yield found
         gc.collect()
     finally:
+        gc.unfreeze()
         sys.set_asyncgen_hooks(*hooks)
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import anyio
@@ -136,7 +137,8 @@ async def test_processes_that_were_forked_take_their_items_for_their_own(
 ) -> None:
     log = log_of(redis_server)
     # As `gunicorn --preload` does: made once, and opened in each worker.
-    forked = copy.deepcopy(log)
+    forked = copy.copy(log)
+    forked._numbers = count(1)
     for each in log, forked:
         await each.open()
         await each.publish("c", [ITEM], keep=10, max_age=None, ttl=60)
